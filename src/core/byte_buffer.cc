@@ -1,0 +1,34 @@
+#include "core/byte_buffer.h"
+
+#include <cassert>
+#include <utility>
+
+namespace pool_server {
+
+void ByteBuffer::consume(std::size_t count) {
+  assert(count <= size());
+  taken_ += count;
+  if (empty()) {
+    data_.clear();
+    taken_ = 0;
+  } else if (taken_ > data_.size() / 2) {
+    // At least half is dead: moving the rest costs less than what was taken since the last move.
+    data_.erase(0, taken_);
+    taken_ = 0;
+  }
+}
+
+void ByteBuffer::lend_storage(std::string storage) {
+  assert(!has_storage() && empty());
+  data_ = std::move(storage);
+  data_.clear();
+  taken_ = 0;
+}
+
+std::string ByteBuffer::give_up_storage() {
+  assert(empty());
+  taken_ = 0;
+  return std::exchange(data_, std::string());
+}
+
+}  // namespace pool_server

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+namespace pool_server {
+
+// A byte queue of one connection: output not sent yet, or input not decoded yet. Pure.
+//
+// Its storage can be lent: an empty buffer gives it up, so that an idle connection owns none and a
+// busy one allocates nothing in the steady state.
+class ByteBuffer {
+ public:
+  void append(std::string_view more) { data_.append(more); }
+  std::string_view bytes() const { return std::string_view(data_).substr(taken_); }
+  std::size_t size() const { return data_.size() - taken_; }
+  bool empty() const { return taken_ == data_.size(); }
+
+  // The first `count` bytes have been dealt with.
+  void consume(std::size_t count);
+
+  bool has_storage() const { return data_.capacity() > kInlineCapacity; }
+  void lend_storage(std::string storage);  // only while it has none
+  std::string give_up_storage();           // only while it is empty
+
+ private:
+  static constexpr std::size_t kInlineCapacity = 15;  // libstdc++'s: such a string owns no memory
+
+  std::string data_;
+  std::size_t taken_ = 0;
+};
+
+}  // namespace pool_server

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace pool_server {
+
+enum class Outcome : unsigned char { kOk, kError };
+
+// Tells a running task that nobody waits for its result any more: it timed out, its client left, or
+// the server gave up waiting at stop. Polled by the handler on the worker thread.
+class StopToken {
+ public:
+  virtual bool stop_requested() const = 0;
+
+ protected:
+  ~StopToken() = default;
+};
+
+// A work function: request text in, reply text out. The one interface a handler implements.
+//
+// Threads: each worker owns one Handler. It is created and destroyed on the main thread and
+// handle() is called on its worker only, one request at a time, so an implementation needs no locks
+// unless it shares state between its instances.
+//
+// handle() appends the reply's text to `reply` (empty on entry), without prefix or line end, and
+// says whether that text is a result or an error message. Control bytes in it reach the client as
+// '?'. A thrown exception answers the client with "ERROR: internal error".
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  virtual Outcome handle(std::string_view request, const StopToken& stop, std::string& reply) = 0;
+};
+
+// Makes the handler of one worker. Called on the main thread; may throw, which fails the start of
+// that worker only.
+using HandlerFactory = std::function<std::unique_ptr<Handler>()>;
+
+}  // namespace pool_server

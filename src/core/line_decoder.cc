@@ -1,0 +1,97 @@
+#include "core/line_decoder.h"
+
+namespace pool_server {
+
+namespace {
+
+std::string_view without_cr(std::string_view line) {
+  if (line.ends_with('\r')) line.remove_suffix(1);
+  return line;
+}
+
+// Too long for certain, even if a trailing CR should turn out to be part of the line end.
+bool certainly_too_long(std::string_view unfinished, std::size_t max_line) {
+  return without_cr(unfinished).size() > max_line;
+}
+
+}  // namespace
+
+std::optional<LineDecoder::Line> LineDecoder::next(std::string_view& input, std::size_t max_line) {
+  if (auto line = held_line()) return line;
+  drop_returned_line();
+  while (!input.empty()) {
+    const std::size_t end = input.find('\n');
+    const bool complete = end != std::string_view::npos;
+    const std::string_view piece = input.substr(0, end);
+
+    if (skipping_) {
+      input.remove_prefix(complete ? end + 1 : input.size());
+      skipping_ = !complete;
+      continue;
+    }
+    if (partial_.empty() && complete) {  // the common case: nothing is copied
+      input.remove_prefix(end + 1);
+      const std::string_view line = without_cr(piece);
+      if (line.size() > max_line) return Line{.too_long = true, .text = {}};
+      return Line{.too_long = false, .text = line};
+    }
+    // Keep no more than it takes to know that the line is too long.
+    const std::size_t room = max_line + 2 > partial_.size() ? max_line + 2 - partial_.size() : 0;
+    partial_.append(piece.substr(0, room));
+    const bool too_long = complete && piece.size() <= room
+                              ? without_cr(partial_).size() > max_line
+                              : piece.size() > room || certainly_too_long(partial_, max_line);
+    input.remove_prefix(complete ? end + 1 : input.size());
+    if (too_long) {
+      partial_ = std::string();
+      skipping_ = !complete;
+      return Line{.too_long = true, .text = {}};
+    }
+    if (!complete) return std::nullopt;
+    partial_returned_ = true;
+    return Line{.too_long = false, .text = without_cr(partial_)};
+  }
+  return std::nullopt;
+}
+
+std::optional<LineDecoder::Line> LineDecoder::finish(std::size_t max_line) {
+  if (auto line = held_line()) return line;
+  drop_returned_line();
+  skipping_ = false;
+  if (partial_.empty()) return std::nullopt;
+  partial_returned_ = true;
+  if (partial_.size() > max_line) return Line{.too_long = true, .text = {}};
+  return Line{.too_long = false, .text = partial_};
+}
+
+void LineDecoder::hold(const Line& line) {
+  if (!partial_returned_) {
+    partial_ = line.text;
+  } else {
+    partial_.resize(line.text.size());  // it is partial_, less a CR
+  }
+  partial_returned_ = false;
+  held_ = true;
+}
+
+std::optional<LineDecoder::Line> LineDecoder::held_line() {
+  if (!held_) return std::nullopt;
+  held_ = false;
+  partial_returned_ = true;
+  return Line{.too_long = false, .text = partial_};
+}
+
+void LineDecoder::restore(std::string_view partial, bool skipping) {
+  partial_ = partial;
+  skipping_ = skipping;
+  partial_returned_ = false;
+}
+
+void LineDecoder::drop_returned_line() {
+  if (!partial_returned_) return;
+  // Swapped rather than cleared: a connection that goes idle now must not keep the capacity.
+  partial_ = std::string();
+  partial_returned_ = false;
+}
+
+}  // namespace pool_server

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace pool_server {
+
+// Cuts a byte stream into request lines. Pure: it is fed bytes and keeps only the line that is not
+// complete yet, so an idle connection holds no buffer.
+//
+// Invariants: at most max_line + 1 bytes are ever kept (one for a CR that may turn out to belong to
+// the line end); a line that is too long is reported once, when that is known, and the rest of it
+// is skipped.
+class LineDecoder {
+ public:
+  struct Line {
+    bool too_long = false;
+    std::string_view text;  // without LF or CR LF; valid until the next call
+  };
+
+  // Removes from the front of `input` what makes up the next line. Nullopt: all of `input` was
+  // taken and no line is complete. `max_line` is in bytes without the line end.
+  std::optional<Line> next(std::string_view& input, std::size_t max_line);
+
+  // The line returned last was not taken: the next call, of either kind, returns it again.
+  void hold(const Line& line);
+
+  // The end of the stream: what was begun is a last line, if there is any.
+  std::optional<Line> finish(std::size_t max_line);
+
+  // A line has been started and its LF has not come (a too long one that is being skipped counts).
+  bool mid_line() const { return skipping_ || !partial().empty(); }
+
+  // A whole line is being held.
+  bool holding() const { return held_; }
+
+  // What a hand-over to another process carries.
+  std::string_view partial() const {
+    return partial_returned_ ? std::string_view() : std::string_view(partial_);
+  }
+  bool skipping() const { return skipping_; }
+  void restore(std::string_view partial, bool skipping);
+
+ private:
+  std::optional<Line> held_line();
+  void drop_returned_line();
+
+  std::string partial_;
+  bool skipping_ = false;
+  bool partial_returned_ = false;  // partial_ was handed out as a line; drop it at the next call
+  bool held_ = false;              // partial_ is a whole line that is to be returned again
+};
+
+}  // namespace pool_server

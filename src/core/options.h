@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "core/ids.h"
+
+namespace pool_server {
+
+enum class LogLevel : unsigned char { kDebug, kInfo, kWarning, kError };
+
+// Every setting, with the reason for its default. The command line, the configuration file, --help
+// and the manual pages are made from or checked against this list (see server/command_line.cc).
+struct Options {
+  // Where to listen: PORT, HOST:PORT, [IPv6]:PORT or /PATH. Empty: the sockets passed by systemd,
+  // or else `port` on localhost.
+  std::vector<std::string> listen;
+  // 9090 on 127.0.0.1 and ::1: reachable by every local user, by no one else.
+  unsigned port = 9090;
+
+  // Fewer than cores wastes them; more only helps tasks that wait. Equal limits: a fixed pool.
+  unsigned min_workers = 4;
+  unsigned max_workers = 4;
+  // Tasks that wait for a worker. Deep enough to ride out a burst, shallow enough that 1 ms tasks
+  // on 4 workers wait a quarter of a second at worst.
+  std::size_t queue_capacity = 1024;
+  // A worker that was not needed for this long goes, down to min_workers.
+  TimeUs worker_idle_timeout = 10'000'000;
+  // How long a task may run, from its begin on a worker. 0: as long as it takes.
+  TimeUs task_timeout = 0;
+
+  std::string handler = "digest";
+
+  // Of one request, without its line end; 64 KiB is far above what a line-based client sends.
+  std::size_t max_line = 64 * 1024;
+  // Together with the file descriptors of the server itself this must stay below `ulimit -n`.
+  std::size_t max_connections = 4096;
+  // A connection without a request or reply for this long is closed. 0: never.
+  TimeUs idle_timeout = 0;
+  // How long a stop may take for the work that was accepted.
+  TimeUs drain_timeout = 30'000'000;
+
+  LogLevel log_level = LogLevel::kInfo;
+};
+
+}  // namespace pool_server

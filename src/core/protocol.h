@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "core/handler.h"
+#include "core/ids.h"
+
+// The words of the line protocol. A reply is one line: "result: TEXT" or "ERROR: TEXT" (STATS
+// answers "stats: ..."), ended by LF, and holds no control byte whatever the request held.
+namespace pool_server::protocol {
+
+inline constexpr std::string_view kStatsRequest = "STATS";
+
+inline constexpr std::string_view kEmptyRequest = "empty request";
+inline constexpr std::string_view kInternalError = "internal error";
+inline constexpr std::string_view kInvalidInput = "invalid input";
+inline constexpr std::string_view kTooManyConnections = "too many connections";
+
+std::string line_too_long(std::size_t max_bytes);
+std::string timed_out(TimeUs timeout);  // said in ms, as the option is
+
+// Appends the whole reply line for `text` to `out`; control bytes of `text` become '?'.
+void append_reply(Outcome outcome, std::string_view text, std::string& out);
+
+// Rewrites `text` in place into its reply line.
+void make_reply(Outcome outcome, std::string& text);
+
+}  // namespace pool_server::protocol

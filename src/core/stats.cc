@@ -1,0 +1,55 @@
+#include "core/stats.h"
+
+#include <string_view>
+
+namespace pool_server {
+
+namespace {
+
+void append(std::string& out, std::string_view key, std::uint64_t value) {
+  out.append(" ").append(key).append("=").append(std::to_string(value));
+}
+
+std::uint64_t us(TimeUs time) {
+  return static_cast<std::uint64_t>(time);
+}
+
+}  // namespace
+
+std::string format_stats(const StatsView& view) {
+  const Counters& counters = view.counters;
+  std::string out = "stats:";
+  append(out, "uptime_seconds", us(view.uptime / 1'000'000));
+  append(out, "connections", view.connections);
+  append(out, "accepted", counters.accepted);
+  append(out, "refused", counters.refused);
+  append(out, "workers", view.workers);
+  append(out, "active_workers", view.active_workers);
+  append(out, "queue_depth", view.queue_depth);
+  append(out, "queue_capacity", view.queue_capacity);
+  append(out, "completed", counters.completed);
+  append(out, "errors", counters.errors);
+  append(out, "timeouts", counters.timeouts);
+  append(out, "cancelled", counters.cancelled);
+  append(out, "dropped", counters.dropped);
+  append(out, "wait_p50_us", us(counters.wait.percentile(50)));
+  append(out, "wait_p99_us", us(counters.wait.percentile(99)));
+  append(out, "run_p50_us", us(counters.run.percentile(50)));
+  append(out, "run_p99_us", us(counters.run.percentile(99)));
+  return out;
+}
+
+std::string format_status(const StatsView& view) {
+  std::string out;
+  out.append(std::to_string(view.active_workers)).append("/");
+  out.append(std::to_string(view.workers)).append(" workers busy, queue ");
+  out.append(std::to_string(view.queue_depth)).append("/");
+  out.append(std::to_string(view.queue_capacity)).append(", ");
+  out.append(std::to_string(view.connections)).append(" connections, ");
+  out.append(std::to_string(view.counters.completed)).append(" done, ");
+  out.append(std::to_string(view.counters.errors)).append(" errors, run p99 ");
+  out.append(std::to_string(view.counters.run.percentile(99))).append(" us");
+  return out;
+}
+
+}  // namespace pool_server

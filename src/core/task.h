@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/handler.h"
+#include "core/ids.h"
+
+namespace pool_server {
+
+// One request on its way through the server: loop → TaskQueue → worker → CompletionQueue → loop.
+//
+// A value with one owner at a time, keyed by connection id and sequence, that knows no descriptor
+// and no object of the net floor. It goes out as a task and comes back, the same object, as its own
+// completion: the two mutexes it passes order every access, and its strings keep their capacity, so
+// the steady state allocates nothing.
+struct Task {
+  // What fills a place in the reply order: work for the pool, or an answer the loop gives itself.
+  enum class Kind : unsigned char {
+    kWork,
+    kRefusal,  // `reply` is ready
+    kStats,    // `reply` is made when its turn comes, to count all that came before it
+  };
+
+  Kind kind = Kind::kWork;
+  ConnectionId connection;
+  std::uint64_t sequence = 0;  // place in the reply order of its connection
+  std::uint64_t number = 0;    // counts all tasks of the server; names it in the log
+
+  std::string text;   // the request, without its line end
+  std::string reply;  // the whole reply line, once it has ended
+  Outcome outcome = Outcome::kOk;
+
+  TimeUs accepted_at = 0;
+  TimeUs begun_at = 0;  // on a worker
+  TimeUs ended_at = 0;
+  unsigned worker = 0;
+  bool answered = false;   // timed out: its client was answered without it
+  bool cancelled = false;  // its client left, or the server gives up
+
+  Task* next = nullptr;  // link of the one list that owns it, if a list does
+};
+
+using TaskPtr = std::unique_ptr<Task>;
+
+}  // namespace pool_server

@@ -1,0 +1,15 @@
+#pragma once
+
+#include <memory>
+
+#include "core/handler.h"
+
+namespace pool_server {
+
+// For tests and for rehearsing failures:
+//   echo TEXT   result: TEXT
+//   sleep MS    waits; spin MS burns CPU; both end early when their stop token is set
+//   fail, bad   error replies; throw: an exception
+std::unique_ptr<Handler> make_drill_handler();
+
+}  // namespace pool_server

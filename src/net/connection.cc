@@ -1,0 +1,223 @@
+#include "net/connection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sys/socket.h"
+#include "sys/socket_address.h"
+
+namespace pool_server {
+
+namespace {
+
+// How long a client that is still sending gets to read our last words before the socket is closed
+// under it (a close with unread input resets the connection and may take the replies with it).
+constexpr TimeUs kLinger = 1'000'000;
+
+}  // namespace
+
+Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
+    : id_(id),
+      socket_(std::move(socket)),
+      host_(host),
+      timer_([this](TimeUs now) { on_timer(now); }),
+      last_activity_(host.loop().now()) {
+  set_no_delay(socket_.get());
+  interest_ = EPOLLIN;
+  host_.loop().add(socket_.get(), interest_, *this);
+  arm_timer();
+}
+
+Connection::~Connection() {
+  if (!closed()) host_.loop().remove(socket_.get());
+  host_.timers().disarm(timer_);
+}
+
+std::string Connection::peer() const {
+  return peer_name(socket_.get());
+}
+
+void Connection::on_events(std::uint32_t events) {
+  if (closed()) return;
+  // HUP: both directions are shut, so nobody is left to read a reply.
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    close(/*broken=*/phase_ == Phase::kServing);
+    return;
+  }
+  if ((events & EPOLLOUT) != 0) {
+    send_blocked_ = false;
+    host_.on_changed(*this);
+  }
+  if ((events & EPOLLIN) != 0) {
+    if (phase_ == Phase::kLingering) {
+      discard_input();
+    } else {
+      read();
+    }
+  }
+}
+
+void Connection::refuse(std::string_view text, bool linger) {
+  writer_.append(text, host_.buffers());
+  draining_ = true;
+  may_linger_ = linger;
+  host_.on_changed(*this);
+}
+
+void Connection::resume() {
+  if (closed()) return;
+  waiting_for_queue_ = false;
+  admit_lines();
+  host_.on_changed(*this);
+}
+
+void Connection::begin_drain() {
+  draining_ = true;
+  may_linger_ = false;
+  host_.on_changed(*this);
+}
+
+void Connection::settle() {
+  if (closed()) return;
+  if (writer_.has_unsent() && !send_blocked_) {
+    const IoResult sent = writer_.flush(socket_.get(), host_.buffers());
+    if (sent.status == IoStatus::kError) {
+      close(/*broken=*/true);
+      return;
+    }
+    send_blocked_ = writer_.has_unsent();
+    if (sent.bytes > 0) {
+      last_activity_ = host_.loop().now();
+      host_.on_sent(*this, sent.bytes);
+    }
+  }
+  if (!waiting_for_queue_ && reader_.may_have_line()) admit_lines();
+  if (complete()) {
+    finish();
+  } else {
+    update_interest();
+  }
+}
+
+void Connection::close(bool broken) {
+  if (closed()) return;
+  // Out of the epoll first: a duplicate of the socket elsewhere would keep its events coming.
+  host_.loop().remove(socket_.get());
+  host_.timers().disarm(timer_);
+  socket_.reset();
+  host_.on_closed(*this, broken);
+}
+
+ConnectionLoad Connection::load() const {
+  return {.unanswered = writer_.unanswered(),
+          .bytes_owed = writer_.bytes_owed(),
+          .end_of_input = reader_.at_end_of_input(),
+          .waiting_for_queue = waiting_for_queue_,
+          .draining = draining_};
+}
+
+bool Connection::may_read() const {
+  return !reader_.has_backlog() && pool_server::may_read(load(), host_.limits());
+}
+
+void Connection::read() {
+  if (!may_read()) {  // the interest is stale: something else of this round closed the gate
+    host_.on_changed(*this);
+    return;
+  }
+  const std::span<char> scratch = host_.buffers().scratch();
+  const IoResult result = receive(socket_.get(), scratch);
+  switch (result.status) {
+    case IoStatus::kAgain:
+      return;
+    case IoStatus::kError:
+      close(/*broken=*/true);
+      return;
+    case IoStatus::kEof:
+      reader_.end_of_input();
+      break;
+    case IoStatus::kOk:
+      last_activity_ = host_.loop().now();
+      reader_.feed({scratch.data(), result.bytes});
+      host_.on_received(*this, result.bytes);
+      break;
+  }
+  admit_lines();
+  host_.on_changed(*this);
+}
+
+void Connection::admit_lines() {
+  while (!waiting_for_queue_ && may_admit(load(), host_.limits())) {
+    const auto line = reader_.next(host_.max_line());
+    if (!line) break;
+    if (line->too_long) {
+      host_.on_line_too_long(*this);
+    } else if (!host_.on_request(*this, line->text)) {
+      reader_.hold(*line);
+      waiting_for_queue_ = true;
+    }
+  }
+  reader_.keep_rest(host_.buffers());
+}
+
+// Nothing more will come in, and nothing is owed.
+bool Connection::complete() const {
+  const bool input_done = draining_ || reader_.at_end_of_input();
+  return input_done && !reader_.may_have_line() && !waiting_for_queue_ &&
+         writer_.unanswered() == 0 && !writer_.has_unsent();
+}
+
+// Ends the connection so that the last reply arrives: with a FIN, and without a reset.
+void Connection::finish() {
+  if (reader_.at_end_of_input()) {
+    close(/*broken=*/false);
+    return;
+  }
+  shut_down_sending(socket_.get());
+  phase_ = Phase::kLingering;
+  host_.timers().arm(timer_, host_.loop().now() + kLinger);
+  update_interest();
+  discard_input();
+}
+
+void Connection::discard_input() {
+  const std::span<char> scratch = host_.buffers().scratch();
+  const IoResult result = receive(socket_.get(), scratch);
+  // Quiet: nothing of the client's is unread, so closing sends no reset.
+  const bool quiet = result.status == IoStatus::kAgain && !may_linger_;
+  if (result.status == IoStatus::kEof || result.status == IoStatus::kError || quiet) {
+    close(/*broken=*/false);
+  }
+}
+
+void Connection::update_interest() {
+  std::uint32_t wanted = 0;
+  if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
+  if (send_blocked_) wanted |= EPOLLOUT;
+  if (wanted == interest_) return;
+  interest_ = wanted;
+  host_.loop().modify(socket_.get(), interest_, *this);
+}
+
+void Connection::arm_timer() {
+  const TimeUs timeout = host_.idle_timeout();
+  if (timeout > 0) host_.timers().arm(timer_, last_activity_ + timeout);
+}
+
+// The timer is not moved at each activity; it looks when it fires whether it still holds.
+void Connection::on_timer(TimeUs now) {
+  if (phase_ == Phase::kLingering) {
+    close(/*broken=*/false);
+    return;
+  }
+  const TimeUs timeout = host_.idle_timeout();
+  if (timeout == 0) return;
+  const bool idle = writer_.unanswered() == 0 && now - last_activity_ >= timeout;
+  if (idle) {
+    close(/*broken=*/false);
+  } else {
+    host_.timers().arm(timer_, std::max(last_activity_, now - timeout / 2) + timeout);
+  }
+}
+
+}  // namespace pool_server

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/ids.h"
+#include "loop/event_loop.h"
+#include "loop/timers.h"
+#include "net/connection_host.h"
+#include "net/reply_writer.h"
+#include "net/request_reader.h"
+#include "sys/unique_fd.h"
+
+namespace pool_server {
+
+// One client. Moves bytes between its socket, its reader and its writer, and decides when it is
+// over. What it may read follows from its state in one place, update_interest().
+//
+// Loop thread only. After close() the object stays, deaf, until the end of the round, as events of
+// the same round may still name it.
+class Connection final : public EventSource {
+ public:
+  Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host);
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  ConnectionId id() const { return id_; }
+  std::uint64_t serial() const { return serial_; }  // names it in the log
+  void set_serial(std::uint64_t serial) { serial_ = serial; }
+  std::string peer() const;  // address, for the log
+
+  void on_events(std::uint32_t events) override;
+
+  // Sends `text` (a whole line) as the only thing this client hears, then ends the connection.
+  // `linger`: it has some time to read it even if it keeps sending.
+  void refuse(std::string_view text, bool linger);
+  // Admits what could not be admitted before.
+  void resume();
+  // The server stops: read no more, end when nothing is owed.
+  void begin_drain();
+  // The end-of-round visit: sends what is due, admits what became possible, ends what is complete.
+  void settle();
+  void close(bool broken);
+
+  ReplyWriter& writer() { return writer_; }
+  BufferPool& buffers() { return host_.buffers(); }
+  // Its writer was given something.
+  void changed() { host_.on_changed(*this); }
+  bool closed() const { return !socket_.valid(); }
+  bool waiting_for_queue() const { return waiting_for_queue_; }
+
+  // Set while it is on the host's list of connections to settle.
+  bool listed = false;
+
+ private:
+  enum class Phase : unsigned char {
+    kServing,
+    kLingering,  // all is said and our FIN is sent: discard input until the client closes too
+  };
+
+  ConnectionLoad load() const;
+  bool may_read() const;
+  void read();
+  void admit_lines();
+  bool complete() const;
+  void finish();
+  void discard_input();
+  void update_interest();
+  void arm_timer();
+  void on_timer(TimeUs now);
+
+  const ConnectionId id_;
+  UniqueFd socket_;
+  ConnectionHost& host_;
+  RequestReader reader_;
+  ReplyWriter writer_;
+  Timer timer_;
+  TimeUs last_activity_;
+  std::uint64_t serial_ = 0;
+  std::uint32_t interest_ = 0;
+  Phase phase_ = Phase::kServing;
+  bool waiting_for_queue_ = false;
+  bool draining_ = false;
+  bool may_linger_ = true;
+  bool send_blocked_ = false;  // the kernel took less than was due: wait for EPOLLOUT
+};
+
+}  // namespace pool_server

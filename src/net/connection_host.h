@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "core/read_gate.h"
+#include "loop/event_loop.h"
+#include "loop/timers.h"
+#include "net/buffer_pool.h"
+
+namespace pool_server {
+
+class Connection;
+
+// What connections need of the server round them, and tell it. Loop thread only.
+class ConnectionHost {
+ public:
+  // A whole request. False: there is no room for it now; the connection keeps it, reads nothing
+  // more, and offers it again when it is told to resume.
+  virtual bool on_request(Connection& connection, std::string_view line) = 0;
+  // A line of more than max_line() bytes, which is being skipped.
+  virtual void on_line_too_long(Connection& connection) = 0;
+  virtual void on_received(Connection& connection, std::size_t bytes) = 0;
+  virtual void on_sent(Connection& connection, std::size_t bytes) = 0;
+  // There is something to flush or to reconsider at the end of this round.
+  virtual void on_changed(Connection& connection) = 0;
+  // The descriptor is closed; the object goes at the end of the round. `broken`: reset or timed
+  // out, as opposed to an end in good order.
+  virtual void on_closed(Connection& connection, bool broken) = 0;
+
+  virtual std::size_t max_line() const = 0;  // bytes
+  virtual const ConnectionLimits& limits() const = 0;
+  virtual TimeUs idle_timeout() const = 0;  // µs, 0: none
+
+  EventLoop& loop() { return loop_; }
+  Timers& timers() { return timers_; }
+  BufferPool& buffers() { return buffers_; }
+
+ protected:
+  ConnectionHost(EventLoop& loop, Timers& timers) : loop_(loop), timers_(timers) {}
+  ~ConnectionHost() = default;
+
+ private:
+  EventLoop& loop_;
+  Timers& timers_;
+  BufferPool buffers_;
+};
+
+}  // namespace pool_server

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "core/ids.h"
+#include "net/connection.h"
+
+namespace pool_server {
+
+// All connections, by id. Loop thread only.
+class ConnectionTable {
+ public:
+  // Makes a connection in a free slot, under a generation that slot has not had.
+  Connection& add(UniqueFd socket, ConnectionHost& host);
+  // Null when that connection has gone, whoever is in its slot now.
+  Connection* find(ConnectionId id);
+  // A connection was closed: it no longer counts, and its object goes at reap().
+  void bury(Connection& connection);
+  void reap();  // end of the round
+
+  std::size_t open() const { return open_; }
+
+  template <class Visit>
+  void for_each(Visit visit) {
+    for (Slot& slot : slots_) {
+      if (slot.connection != nullptr && !slot.connection->closed()) visit(*slot.connection);
+    }
+  }
+
+ private:
+  struct Slot {
+    std::unique_ptr<Connection> connection;
+    std::uint32_t generation = 0;
+  };
+
+  std::vector<Slot> slots_;
+  std::vector<std::uint32_t> free_;
+  std::vector<std::uint32_t> buried_;
+  std::size_t open_ = 0;
+};
+
+}  // namespace pool_server

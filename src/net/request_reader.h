@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string_view>
+
+#include "core/byte_buffer.h"
+#include "core/line_decoder.h"
+#include "net/buffer_pool.h"
+
+namespace pool_server {
+
+// The input side of a connection: bytes from the socket, cut into lines; what cannot be admitted
+// yet is kept. Loop thread only.
+class RequestReader {
+ public:
+  // Bytes that were just received; they live in the caller's buffer until keep_rest() is called.
+  // Only while nothing undecoded is kept.
+  void feed(std::string_view received) { fresh_ = received; }
+  void end_of_input() { end_of_input_ = true; }
+
+  // The next line, as LineDecoder::next; at the end of input the unfinished last one.
+  std::optional<LineDecoder::Line> next(std::size_t max_line);
+  void hold(const LineDecoder::Line& line) { decoder_.hold(line); }
+  // Saves what next() has not consumed, before the caller's buffer is used for something else.
+  void keep_rest(BufferPool& buffers);
+
+  bool at_end_of_input() const { return end_of_input_; }
+  // Bytes or a held line wait to be decoded, so the socket is not to be read.
+  bool has_backlog() const { return !kept_.empty() || decoder_.holding(); }
+  // next() may give something without more bytes from the socket.
+  bool may_have_line() const { return has_backlog() || (end_of_input_ && decoder_.mid_line()); }
+
+ private:
+  void drop_decoded();
+
+  LineDecoder decoder_;
+  ByteBuffer kept_;
+  std::size_t decoded_ = 0;  // of kept_: bytes of the line returned last, dropped at the next call
+  std::string_view fresh_;
+  bool end_of_input_ = false;
+};
+
+}  // namespace pool_server

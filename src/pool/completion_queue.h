@@ -1,0 +1,37 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "core/task.h"
+#include "sys/event_fd.h"
+#include "sys/mutex.h"
+
+namespace pool_server {
+
+// Carries ended tasks from the workers to the loop, in batches, and wakes the loop by eventfd only
+// when it really sleeps.
+class CompletionQueue {
+ public:
+  // Any worker. Takes the tasks out of `ended`.
+  void post(std::span<TaskPtr> ended) PS_EXCLUDES(mutex_);
+  // Any worker. Wakes the loop without a completion.
+  void wake_loop() PS_EXCLUDES(mutex_);
+
+  // Loop thread. Swaps everything posted into `taken`, which must be empty. Nothing there: the loop
+  // is taken to sleep from now on, and the next post() signals the eventfd. Returns whether there
+  // was anything to take.
+  bool take_or_sleep(std::vector<TaskPtr>& taken) PS_EXCLUDES(mutex_);
+
+  // Readable when the loop was woken; the loop clears it.
+  EventFd& event() { return event_; }
+
+ private:
+  EventFd event_;
+  Mutex mutex_;
+  std::vector<TaskPtr> posted_ PS_GUARDED_BY(mutex_);
+  bool loop_sleeps_ PS_GUARDED_BY(mutex_) = true;
+  bool woken_ PS_GUARDED_BY(mutex_) = false;  // wake_loop() came while the loop was awake
+};
+
+}  // namespace pool_server

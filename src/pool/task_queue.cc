@@ -1,0 +1,159 @@
+#include "pool/task_queue.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <utility>
+
+namespace pool_server {
+
+namespace {
+
+// A batch is at most this much estimated work, so that a task popped with others is not kept from a
+// worker that falls idle meanwhile.
+constexpr double kBatchWork = 50;  // µs
+// Waking a worker costs the loop a few µs; one that is awake does this much work in the time.
+constexpr double kWorkPerWorker = 20;  // µs
+// A worker that popped this recently is taken to come back soon.
+constexpr TimeUs kFreshPop = 100;  // µs
+
+}  // namespace
+
+TaskQueue::TaskQueue(std::size_t capacity) : tasks_(capacity) {}
+
+bool TaskQueue::push(TaskPtr task) {
+  const MutexLock lock(mutex_);
+  ++blocked_pushers_;
+  while (!closed_ && tasks_.free() == 0) not_full_.wait(mutex_);
+  --blocked_pushers_;
+  if (closed_) return false;
+  tasks_.push(std::move(task));
+  wake_up_to(1);
+  return true;
+}
+
+bool TaskQueue::try_push(TaskPtr& task) {
+  const MutexLock lock(mutex_);
+  if (closed_ || tasks_.free() == 0) return false;
+  tasks_.push(std::move(task));
+  wake_up_to(1);
+  return true;
+}
+
+TaskQueue::Level TaskQueue::push_all(std::vector<TaskPtr>& tasks, double estimated_run,
+                                     TimeUs now) {
+  const MutexLock lock(mutex_);
+  assert(!closed_);
+  estimated_run_ = estimated_run;
+  for (TaskPtr& task : tasks) tasks_.push(std::move(task));
+  tasks.clear();
+  const double work = static_cast<double>(tasks_.size()) * estimated_run_;
+  const std::size_t at_hand = now - last_pop_ < kFreshPop ? 1 : 0;
+  const double wanted = std::min(std::ceil(work / kWorkPerWorker), 1e6);
+  wake_up_to(std::max<std::size_t>(static_cast<std::size_t>(wanted), 1) - at_hand);
+  return level_locked();
+}
+
+std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now,
+                           bool& loop_waits_for_room) {
+  const MutexLock lock(mutex_);
+  while (tasks_.empty() && !closed_ && !sleeper.retired) {
+    sleeper.woken = false;
+    idle_.push_back(&sleeper);
+    while (!sleeper.woken) sleeper.wake.wait(mutex_);
+  }
+  if (sleeper.retired) return 0;
+  last_pop_ = now;
+  const std::size_t wanted = std::min(batch.size(), batch_size());
+  std::size_t count = 0;
+  while (count < wanted && !tasks_.empty()) batch[count++] = tasks_.pop();
+  if (count > 0) room_was_made();
+  loop_waits_for_room = std::exchange(loop_waits_for_room_, false);
+  return count;
+}
+
+void TaskQueue::give_back(std::vector<TaskPtr>& tasks) {
+  const MutexLock lock(mutex_);
+  for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) {
+    tasks_.push_front(std::move(*task));
+  }
+  tasks.clear();
+  wake_up_to(tasks_.size());
+}
+
+void TaskQueue::cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled) {
+  const MutexLock lock(mutex_);
+  tasks_.cancel(connection, [&](TaskPtr task) { cancelled.push_back(std::move(task)); });
+  room_was_made();
+}
+
+TaskQueue::Level TaskQueue::wake_for_waiting() {
+  const MutexLock lock(mutex_);
+  wake_up_to(tasks_.size());
+  return level_locked();
+}
+
+TaskQueue::Level TaskQueue::tell_when_room() {
+  const MutexLock lock(mutex_);
+  loop_waits_for_room_ = true;
+  return level_locked();
+}
+
+TaskQueue::Level TaskQueue::level() {
+  const MutexLock lock(mutex_);
+  return level_locked();
+}
+
+void TaskQueue::set_capacity(std::size_t capacity) {
+  const MutexLock lock(mutex_);
+  tasks_.set_capacity(capacity);
+  room_was_made();
+}
+
+TaskQueue::Sleeper* TaskQueue::retire_one() {
+  const MutexLock lock(mutex_);
+  if (idle_.empty()) return nullptr;
+  Sleeper* oldest = idle_.front();
+  idle_.erase(idle_.begin());
+  oldest->retired = true;
+  wake(*oldest);
+  return oldest;
+}
+
+void TaskQueue::close() {
+  const MutexLock lock(mutex_);
+  closed_ = true;
+  wake_up_to(idle_.size());
+  not_full_.notify_all();
+}
+
+std::size_t TaskQueue::batch_size() const {
+  const auto by_work = static_cast<std::size_t>(kBatchWork / std::max(estimated_run_, 0.1));
+  // Leave the idle their share.
+  const std::size_t share = (tasks_.size() + idle_.size()) / (idle_.size() + 1);
+  return std::max<std::size_t>(std::min(by_work, share), 1);
+}
+
+void TaskQueue::wake_up_to(std::size_t workers) {
+  for (; workers > 0 && !idle_.empty(); --workers) {
+    Sleeper* youngest = idle_.back();
+    idle_.pop_back();
+    wake(*youngest);
+  }
+}
+
+void TaskQueue::wake(Sleeper& sleeper) {
+  sleeper.woken = true;
+  sleeper.wake.notify_one();
+}
+
+void TaskQueue::room_was_made() {
+  if (blocked_pushers_ > 0 && tasks_.free() > 0) not_full_.notify_all();
+}
+
+TaskQueue::Level TaskQueue::level_locked() {
+  const Task* next = tasks_.front();
+  return {tasks_.size(), tasks_.free(), idle_.size(), next == nullptr ? kNever : next->accepted_at};
+}
+
+}  // namespace pool_server

@@ -1,0 +1,94 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "core/fair_queue.h"
+#include "core/task.h"
+#include "sys/mutex.h"
+
+namespace pool_server {
+
+// The bounded queue between the loop and the workers: one mutex round a FairQueue, a condition
+// variable for those who wait for room, and one for each idle worker.
+//
+// Why one for each worker: the queue can then wake exactly as many as the work needs, the one that
+// idled the shortest first (its caches are warm, and the others grow old enough to be retired), and
+// with a single waiter each no signal can be stolen by another waiter (glibc bug 25847).
+//
+// No wake-up is lost: whatever a worker waits for (tasks, close, retirement) changes under the
+// mutex, and the worker is marked woken under the same mutex before it is signalled.
+class TaskQueue {
+ public:
+  // A worker's place to sleep. Owned by the worker, must outlive its calls of pop().
+  class Sleeper {
+   private:
+    friend class TaskQueue;
+    ConditionVariable wake;
+    bool woken = false;  // guarded by the queue's mutex, as is the next
+    bool retired = false;
+  };
+
+  explicit TaskQueue(std::size_t capacity);
+
+  // Blocks while full. For producers that may block; the loop never calls it. False: closed.
+  bool push(TaskPtr task) PS_EXCLUDES(mutex_);
+  // Never blocks. Moves from `task` only on success; false: full or closed.
+  bool try_push(TaskPtr& task) PS_EXCLUDES(mutex_);
+
+  struct Level {
+    std::size_t depth = 0;         // tasks waiting
+    std::size_t free = 0;          // how many more would fit
+    std::size_t idle = 0;          // workers asleep
+    TimeUs oldest_since = kNever;  // when the task that is next in line was accepted
+  };
+  // The loop's push: all of `tasks` under one lock, waking as many workers as the estimated work
+  // needs. Empties `tasks`; the caller has made sure that they fit. `estimated_run` is what a task
+  // takes at present, in µs.
+  Level push_all(std::vector<TaskPtr>& tasks, double estimated_run, TimeUs now) PS_EXCLUDES(mutex_);
+
+  // Blocks while empty, then takes one task or, while tasks are short, a small batch, into `batch`.
+  // Returns how many; 0: the worker has to end. `loop_waits_for_room` tells the worker that the
+  // loop asked to hear of this.
+  std::size_t pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now, bool& loop_waits_for_room)
+      PS_EXCLUDES(mutex_);
+
+  // Puts tasks that were popped and not begun back in front, and wakes workers for them.
+  void give_back(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
+  // Takes out what `connection` has queued and appends it to `cancelled`.
+  void cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled) PS_EXCLUDES(mutex_);
+  // Wakes a worker for each task that has none. The estimate behind push_all can be wrong.
+  Level wake_for_waiting() PS_EXCLUDES(mutex_);
+  // Asks that the loop be woken when a worker next takes a task.
+  Level tell_when_room() PS_EXCLUDES(mutex_);
+  Level level() PS_EXCLUDES(mutex_);
+  void set_capacity(std::size_t capacity) PS_EXCLUDES(mutex_);
+
+  // Makes the worker that has idled longest end. Null when none is idle.
+  Sleeper* retire_one() PS_EXCLUDES(mutex_);
+  // No more pushes; pop() hands out what is left and then 0.
+  void close() PS_EXCLUDES(mutex_);
+
+ private:
+  // Until something is known, a task is taken to be long: no batches, a worker for each.
+  static constexpr double kUnknownRun = 1e6;
+
+  std::size_t batch_size() const PS_REQUIRES(mutex_);
+  void wake_up_to(std::size_t workers) PS_REQUIRES(mutex_);
+  void wake(Sleeper& sleeper) PS_REQUIRES(mutex_);
+  void room_was_made() PS_REQUIRES(mutex_);
+  Level level_locked() PS_REQUIRES(mutex_);
+
+  Mutex mutex_;
+  ConditionVariable not_full_;
+  FairQueue<Task> tasks_ PS_GUARDED_BY(mutex_);
+  std::vector<Sleeper*> idle_ PS_GUARDED_BY(mutex_);          // the longest idle first
+  double estimated_run_ PS_GUARDED_BY(mutex_) = kUnknownRun;  // µs
+  TimeUs last_pop_ PS_GUARDED_BY(mutex_) = 0;
+  std::size_t blocked_pushers_ PS_GUARDED_BY(mutex_) = 0;
+  bool loop_waits_for_room_ PS_GUARDED_BY(mutex_) = false;
+  bool closed_ PS_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace pool_server

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/handler.h"
+#include "core/task.h"
+#include "pool/completion_queue.h"
+#include "pool/task_queue.h"
+#include "sys/mutex.h"
+#include "sys/thread.h"
+
+namespace pool_server {
+
+// One thread of the pool and what the loop may know and do about the task it runs.
+//
+// The thread pops a batch from the TaskQueue, runs its handler on each task, and posts what ended
+// to the CompletionQueue. It touches no descriptor (the eventfd of the CompletionQueue aside) and
+// does not log: timings ride back inside the task.
+//
+// What the thread has popped stays visible to the loop under mutex_, so that a task which turns out
+// long keeps neither the results before it nor the tasks after it: the loop takes them back.
+class Worker {
+ public:
+  // Starts the thread. Throws std::system_error when it cannot be created.
+  Worker(unsigned index, TaskQueue& queue, CompletionQueue& completions,
+         std::unique_ptr<Handler> handler);
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+  ~Worker() = default;  // joins: the queue must be closed or the worker retired before
+
+  static std::string name(unsigned index) { return "worker-" + std::to_string(index); }
+  unsigned index() const { return index_; }
+  const TaskQueue::Sleeper* sleeper() const { return &sleeper_; }
+
+  // The rest is for the loop thread.
+
+  struct Running {
+    ConnectionId connection;
+    std::uint64_t sequence = 0;
+    std::uint64_t number = 0;
+    std::size_t text_bytes = 0;
+    TimeUs begun_at = 0;
+    TimeUs waited = 0;
+    unsigned worker = 0;
+    bool answered = false;
+  };
+  std::optional<Running> running() PS_EXCLUDES(mutex_);
+
+  // If the running task began at `begun_by` or earlier: sets its stop token and marks it answered,
+  // which the caller now has to do. Nullopt: there is none such, or it was answered before.
+  std::optional<Running> time_out_if_begun_by(TimeUs begun_by) PS_EXCLUDES(mutex_);
+  // Sets the stop token of whatever `connection` has here, begun or still in the batch.
+  void cancel_tasks_of(ConnectionId connection) PS_EXCLUDES(mutex_);
+  void cancel_all() PS_EXCLUDES(mutex_);
+
+  // While the running task began at `begun_by` or earlier: appends the results it keeps waiting to
+  // `ended` and the tasks it keeps waiting to `unbegun`. Returns whether the thread holds any
+  // others than the one it runs afterwards.
+  bool take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
+                             std::vector<TaskPtr>& unbegun) PS_EXCLUDES(mutex_);
+
+ private:
+  static constexpr std::size_t kMaxBatch = 32;
+
+  class Token final : public StopToken {
+   public:
+    explicit Token(Worker& worker) : worker_(worker) {}
+    bool stop_requested() const override;
+
+   private:
+    Worker& worker_;
+  };
+
+  void run();
+  // Ends the running task and begins the next; null when the batch is done, and then outbox_ holds
+  // what has ended.
+  Task* begin_next(TimeUs now) PS_EXCLUDES(mutex_);
+  void compute(Task& task);
+  Running describe() const PS_REQUIRES(mutex_);
+
+  const unsigned index_;
+  TaskQueue& queue_;
+  CompletionQueue& completions_;
+  const std::unique_ptr<Handler> handler_;
+  const Token token_{*this};
+  TaskQueue::Sleeper sleeper_;
+
+  std::array<TaskPtr, kMaxBatch> popped_;  // worker thread only
+  std::vector<TaskPtr> outbox_;            // worker thread only
+
+  Mutex mutex_;
+  std::vector<TaskPtr> unbegun_ PS_GUARDED_BY(mutex_);  // the next one last
+  std::vector<TaskPtr> ended_ PS_GUARDED_BY(mutex_);
+  TaskPtr running_ PS_GUARDED_BY(mutex_);
+  bool stop_requested_ PS_GUARDED_BY(mutex_) = false;
+
+  Thread thread_;  // last: it uses all of the above from its first instruction on
+};
+
+}  // namespace pool_server

@@ -1,0 +1,101 @@
+#include "server/admission.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace pool_server {
+
+namespace {
+
+// Weight of the newest task in the moving average of run times.
+constexpr double kAlpha = 1.0 / 16;
+// One long task must not hide for long that the others are short.
+constexpr double kLongestSample = 10'000;  // µs
+
+}  // namespace
+
+Admission::Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
+                     Counters& counters)
+    : pool_(pool),
+      connections_(connections),
+      recycler_(recycler),
+      counters_(counters),
+      estimated_run_(kLongestSample) {}
+
+bool Admission::admit(Connection& connection, std::string_view line, TimeUs now) {
+  // Those who wait come first, and each of them gets its share.
+  const bool its_turn = resuming_ ? share_ > 0 : waiting_.empty();
+  if (!its_turn || !has_room()) {
+    waiting_.push_back(connection.id());
+    return false;
+  }
+  if (resuming_) --share_;
+  --room_;
+  TaskPtr task = recycler_.take();
+  task->connection = connection.id();
+  task->sequence = connection.writer().reserve(line.size());
+  task->number = next_number_++;
+  task->text.assign(line);
+  task->accepted_at = now;
+  staged_.push_back(std::move(task));
+  ++outstanding_;
+  return true;
+}
+
+void Admission::resume_waiting() {
+  room_is_fresh_ = false;
+  if (waiting_.empty()) return;
+  const std::size_t free = pool_.queue().tell_when_room().free;
+  room_ = free - std::min(free, staged_.size());
+  room_is_fresh_ = true;
+  resuming_ = true;
+  for (std::size_t left = waiting_.size(); left > 0 && room_ > 0; --left) {
+    Connection* connection = connections_.find(waiting_.front());
+    waiting_.pop_front();
+    share_ = std::max<std::size_t>(room_ / left, 1);
+    if (connection != nullptr) connection->resume();
+  }
+  resuming_ = false;
+}
+
+bool Admission::submit(TimeUs now) {
+  if (staged_.empty()) return false;
+  const TaskQueue::Level level = pool_.queue().push_all(staged_, estimated_run_, now);
+  room_ = level.free;
+  room_is_fresh_ = false;
+  return true;
+}
+
+void Admission::on_ended(const Task& task) {
+  --outstanding_;
+  const TimeUs run = task.ended_at - task.begun_at;
+  busy_time_ += run;
+  const double sample = std::min(static_cast<double>(run), kLongestSample);
+  estimated_run_ += (sample - estimated_run_) * (std::exchange(estimate_known_, true) ? kAlpha : 1);
+}
+
+void Admission::cancel(ConnectionId connection) {
+  pool_.cancel(connection, cancelled_);
+  const auto theirs =
+      std::stable_partition(staged_.begin(), staged_.end(),
+                            [&](const TaskPtr& task) { return task->connection != connection; });
+  std::move(theirs, staged_.end(), std::back_inserter(cancelled_));
+  staged_.erase(theirs, staged_.end());
+  outstanding_ -= cancelled_.size();
+  counters_.cancelled += cancelled_.size();
+  for (TaskPtr& task : cancelled_) recycler_.give(std::move(task));
+  cancelled_.clear();
+}
+
+// Looks at the queue at most once a round: what was free then is free still.
+bool Admission::has_room() {
+  if (room_ == 0 && !room_is_fresh_) {
+    const std::size_t free = pool_.queue().level().free;
+    room_ = free - std::min(free, staged_.size());
+    room_is_fresh_ = true;
+  }
+  return room_ > 0;
+}
+
+}  // namespace pool_server

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string_view>
+#include <vector>
+
+#include "core/stats.h"
+#include "net/connection_table.h"
+#include "pool/task_recycler.h"
+#include "pool/thread_pool.h"
+
+namespace pool_server {
+
+// Decides for each request whether it becomes a task now, and hands a round's tasks to the pool in
+// one go. Loop thread only.
+//
+// The loop is the queue's only producer, so room that was seen stays: what is staged here always
+// fits when it is submitted. A connection whose request does not fit waits in line; those who wait
+// are served in turn, each an equal share of the room there is.
+class Admission {
+ public:
+  Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
+            Counters& counters);
+
+  // Stages the request as a task. False: the queue is full, the connection is in line and will be
+  // resumed.
+  bool admit(Connection& connection, std::string_view line, TimeUs now);
+
+  // End of round: lets those in line go on, as far as there is room.
+  void resume_waiting();
+  // End of round: hands what is staged to the pool. True: there was something.
+  bool submit(TimeUs now);
+
+  // A task has come back.
+  void on_ended(const Task& task);
+  // A client left with work under way: nobody is to spend time on it.
+  void cancel(ConnectionId connection);
+
+  std::size_t outstanding() const { return outstanding_; }  // accepted and not come back
+  std::size_t staged() const { return staged_.size(); }
+  TimeUs busy_time() const { return busy_time_; }  // µs of run time of all that ended
+
+ private:
+  bool has_room();
+
+  ThreadPool& pool_;
+  ConnectionTable& connections_;
+  TaskRecycler& recycler_;
+  Counters& counters_;
+
+  std::vector<TaskPtr> staged_;
+  std::vector<TaskPtr> cancelled_;
+  std::deque<ConnectionId> waiting_;
+  std::size_t room_ = 0;        // of the queue as last seen, less what is staged
+  bool room_is_fresh_ = false;  // seen in this round
+  bool resuming_ = false;
+  std::size_t share_ = 0;  // of the connection that is being resumed
+  std::size_t outstanding_ = 0;
+  std::uint64_t next_number_ = 1;
+  double estimated_run_;  // µs, moving average
+  bool estimate_known_ = false;
+  TimeUs busy_time_ = 0;
+};
+
+}  // namespace pool_server

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/options.h"
+#include "core/stats.h"
+#include "net/connection_host.h"
+#include "net/connection_table.h"
+#include "net/listener.h"
+#include "server/admission.h"
+#include "server/reply_router.h"
+#include "sys/socket_address.h"
+
+namespace pool_server {
+
+// The front desk: lets clients in, passes on what they ask, and sees them out. Loop thread only.
+class Clients final : public ConnectionHost, public ListenerHost {
+ public:
+  Clients(const Options& options, EventLoop& loop, Timers& timers, ConnectionTable& connections,
+          Admission& admission, ReplyRouter& router, Counters& counters);
+
+  void listen(std::vector<ListeningSocket> sockets);
+
+  // End of round: flushes replies, admits what became possible.
+  void settle();
+  void reap();
+
+  // No more newcomers, no more requests; connections end when nothing is owed to them.
+  void begin_drain();
+
+  // ConnectionHost
+  bool on_request(Connection& connection, std::string_view line) override;
+  void on_line_too_long(Connection& connection) override;
+  void on_received(Connection& connection, std::size_t bytes) override;
+  void on_sent(Connection& connection, std::size_t bytes) override;
+  void on_changed(Connection& connection) override;
+  void on_closed(Connection& connection, bool broken) override;
+  std::size_t max_line() const override { return options_.max_line; }
+  const ConnectionLimits& limits() const override { return limits_; }
+  TimeUs idle_timeout() const override { return options_.idle_timeout; }
+
+  // ListenerHost
+  void on_accepted(UniqueFd socket) override;
+  void on_accept_failed(int error) override;
+
+ private:
+  void refuse(UniqueFd socket);
+  void resume_accepting();
+
+  const Options& options_;
+  ConnectionTable& connections_;
+  Admission& admission_;
+  ReplyRouter& router_;
+  Counters& counters_;
+  ConnectionLimits limits_;
+
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<ConnectionId> changed_;
+  std::vector<ConnectionId> settling_;
+  Timer retry_accept_;
+  bool accept_paused_ = false;
+  bool accept_failure_logged_ = false;
+  bool limit_logged_ = false;
+};
+
+}  // namespace pool_server

@@ -1,0 +1,54 @@
+#include "server/drain.h"
+
+#include <sys/epoll.h>
+
+#include <csignal>
+#include <utility>
+
+#include "server/log.h"
+
+namespace pool_server {
+
+namespace {
+
+std::string_view signal_name(int number) {
+  return number == SIGINT ? "SIGINT" : "SIGTERM";
+}
+
+}  // namespace
+
+Drain::Drain(const Options& options, SignalFd& signals, EventLoop& loop, Timers& timers,
+             std::function<void()> begin)
+    : options_(options),
+      signals_(signals),
+      loop_(loop),
+      timers_(timers),
+      begin_(std::move(begin)),
+      deadline_([](TimeUs) {}) {
+  loop_.add(signals_.fd(), EPOLLIN, *this);
+}
+
+Drain::~Drain() {
+  loop_.remove(signals_.fd());
+  timers_.disarm(deadline_);
+}
+
+void Drain::on_events(std::uint32_t) {
+  while (const auto signal = signals_.next()) {
+    const bool first = lifecycle_.running();
+    lifecycle_.request_stop(loop_.now(), options_.drain_timeout);
+    log::write(LogLevel::kInfo, "stopping", {},
+               fmt::format("{} from process {}: {}", signal_name(signal->number), signal->sender,
+                           first ? "finishing the work that was accepted" : "stopping at once"));
+    if (!first) continue;
+    if (lifecycle_.drain_deadline() != kNever) timers_.arm(deadline_, lifecycle_.drain_deadline());
+    begin_();
+  }
+}
+
+void Drain::tick(bool work_left) {
+  lifecycle_.tick(loop_.now(), work_left);
+  if (lifecycle_.stopped()) loop_.stop();
+}
+
+}  // namespace pool_server

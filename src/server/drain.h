@@ -1,0 +1,39 @@
+#pragma once
+
+#include <functional>
+
+#include "core/lifecycle.h"
+#include "core/options.h"
+#include "loop/event_loop.h"
+#include "loop/timers.h"
+#include "sys/signal_fd.h"
+
+namespace pool_server {
+
+// Signals, and the way from running to stopped: SIGTERM or SIGINT begins the drain, a second one or
+// --drain-timeout ends it. Loop thread only.
+class Drain final : public EventSource {
+ public:
+  Drain(const Options& options, SignalFd& signals, EventLoop& loop, Timers& timers,
+        std::function<void()> begin);
+  Drain(const Drain&) = delete;
+  Drain& operator=(const Drain&) = delete;
+  ~Drain();
+
+  void on_events(std::uint32_t events) override;
+  // End of round; ends the loop when the drain is over.
+  void tick(bool work_left);
+  bool running() const { return lifecycle_.running(); }
+  bool cut_short() const { return lifecycle_.cut_short(); }
+
+ private:
+  const Options& options_;
+  SignalFd& signals_;
+  EventLoop& loop_;
+  Timers& timers_;
+  std::function<void()> begin_;
+  Lifecycle lifecycle_;
+  Timer deadline_;  // only wakes the loop, tick() decides
+};
+
+}  // namespace pool_server

@@ -1,0 +1,107 @@
+#include "server/housekeeping.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/log.h"
+#include "sys/service_manager.h"
+
+namespace pool_server {
+
+namespace {
+
+constexpr TimeUs kStatusPeriod = 1'000'000;
+// While tasks wait, the pool is looked at this often; its growth is noticed by clients as latency.
+constexpr TimeUs kGrowSample = 2'000;
+// While there are more workers than the least, to find out whether they are needed.
+constexpr TimeUs kShrinkSample = 250'000;
+
+}  // namespace
+
+Housekeeping::Housekeeping(const Options& options, Timers& timers, ThreadPool& pool,
+                           Admission& admission, std::function<StatsView()> view)
+    : timers_(timers),
+      pool_(pool),
+      admission_(admission),
+      view_(std::move(view)),
+      watchdog_period_(service_manager::watchdog_interval()),
+      watchdog_([this](TimeUs now) { feed_watchdog(now); }),
+      status_due_([](TimeUs) {}),
+      sizer_(options.min_workers, options.max_workers, options.worker_idle_timeout),
+      sample_due_([](TimeUs) {}) {
+  if (watchdog_period_) *watchdog_period_ = std::max<TimeUs>(*watchdog_period_ / 2, 1);
+}
+
+Housekeeping::~Housekeeping() {
+  timers_.disarm(watchdog_);
+  timers_.disarm(status_due_);
+  timers_.disarm(sample_due_);
+}
+
+void Housekeeping::start(TimeUs now) {
+  last_sample_ = now;
+  if (watchdog_period_) feed_watchdog(now);
+}
+
+void Housekeeping::tick(TimeUs now) {
+  tell_status(now);
+  if (sizer_.max_workers() > sizer_.min_workers() && !sample_due_.armed()) size_pool(now);
+}
+
+// Fed from the loop and from nowhere else: a loop that hangs must not look alive.
+void Housekeeping::feed_watchdog(TimeUs now) {
+  service_manager::notify("WATCHDOG=1");
+  timers_.arm(watchdog_, now + *watchdog_period_);
+}
+
+void Housekeeping::tell_status(TimeUs now) {
+  if (!service_manager::is_listening()) return;
+  if (now < next_status_) {
+    if (!status_due_.armed()) timers_.arm(status_due_, next_status_);
+    return;
+  }
+  std::string status = format_status(view_());
+  next_status_ = now + kStatusPeriod;
+  if (status == status_) return;
+  status_ = std::move(status);
+  service_manager::notify("STATUS=" + status_);
+}
+
+void Housekeeping::size_pool(TimeUs now) {
+  PoolSample sample;
+  sample.now = now;
+  sample.workers = pool_.size();
+  const TaskQueue::Level level = pool_.queue().level();
+  sample.queued = level.depth;
+  sample.oldest_wait = level.depth > 0 ? now - level.oldest_since : 0;
+  // Needed at once: those at work now, or what the run time since the last look amounts to.
+  const TimeUs elapsed = std::max<TimeUs>(now - last_sample_, 1);
+  const TimeUs busy_time = admission_.busy_time();
+  const auto by_time = static_cast<unsigned>((busy_time - last_busy_time_ + elapsed - 1) / elapsed);
+  sample.busy =
+      std::min(std::max(static_cast<unsigned>(view_().active_workers), by_time), sample.workers);
+  last_busy_time_ = busy_time;
+  last_sample_ = now;
+
+  const unsigned wanted = sizer_.decide(sample);
+  if (wanted != sample.workers) {
+    pool_.resize(wanted);
+    if (pool_.start_failure().empty()) {
+      start_failure_logged_ = false;
+    } else if (!std::exchange(start_failure_logged_, true)) {
+      log::write(LogLevel::kWarning, "worker-start-failed", {},
+                 fmt::format("cannot start a worker, going on with {}: {}", pool_.size(),
+                             pool_.start_failure()));
+    }
+    log::write(LogLevel::kDebug, "resized", {}, fmt::format("{} workers", pool_.size()));
+  }
+  const bool may_grow = admission_.outstanding() > 0 && pool_.size() < sizer_.max_workers();
+  const bool may_shrink = pool_.size() > sizer_.min_workers();
+  if (may_grow) {
+    timers_.arm(sample_due_, now + kGrowSample);
+  } else if (may_shrink) {
+    timers_.arm(sample_due_, now + kShrinkSample);
+  }
+}
+
+}  // namespace pool_server

@@ -1,0 +1,147 @@
+#include "server/log.h"
+
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "sys/journal.h"
+#include "sys/log_fd.h"
+
+namespace pool_server::log {
+
+namespace {
+
+// What goes with the message that is being logged. One thread logs, so one place is enough.
+struct Context {
+  std::string_view thread = "main";
+  std::string_view event;
+  std::initializer_list<Field> fields;
+};
+Context context;
+
+// The events that the message catalog (packaging/systemd/pool-server.catalog) explains.
+struct CatalogEntry {
+  std::string_view event;
+  std::string_view message_id;
+};
+constexpr std::array kCatalog = {
+    CatalogEntry{"", ""},
+};
+
+int syslog_priority(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::trace:
+    case spdlog::level::debug:
+      return 7;
+    case spdlog::level::info:
+      return 6;
+    case spdlog::level::warn:
+      return 4;
+    case spdlog::level::err:
+      return 3;
+    default:
+      return 2;
+  }
+}
+
+using NullMutex = spdlog::details::null_mutex;  // one thread logs
+
+class JournalSink final : public spdlog::sinks::base_sink<NullMutex> {
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    std::vector<std::string> fields;
+    fields.push_back("MESSAGE=" + std::string(message.payload.data(), message.payload.size()));
+    fields.push_back("PRIORITY=" + std::to_string(syslog_priority(message.level)));
+    fields.push_back("SYSLOG_IDENTIFIER=pool-server");
+    fields.push_back("POOL_SERVER_EVENT=" + std::string(context.event));
+    const auto* entry = std::find_if(kCatalog.begin(), kCatalog.end(), [](const auto& candidate) {
+      return candidate.event == context.event;
+    });
+    if (entry != kCatalog.end()) fields.push_back("MESSAGE_ID=" + std::string(entry->message_id));
+    for (const Field& field : context.fields) {
+      fields.push_back("POOL_SERVER_" + std::string(field.name) + "=" + field.value);
+    }
+    send_to_journal(fields);
+  }
+  void flush_() override {}
+};
+
+class StderrSink final : public spdlog::sinks::base_sink<NullMutex> {
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    stderr_.write({line.data(), line.size()});
+  }
+  void flush_() override {}
+
+  LogFd stderr_;
+};
+
+class ThreadFlag final : public spdlog::custom_flag_formatter {
+  void format(const spdlog::details::log_msg&, const std::tm&, spdlog::memory_buf_t& out) override {
+    out.append(context.thread.data(), context.thread.data() + context.thread.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<ThreadFlag>();
+  }
+};
+
+std::unique_ptr<spdlog::logger> logger;
+
+spdlog::level::level_enum to_spdlog(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return spdlog::level::debug;
+    case LogLevel::kInfo:
+      return spdlog::level::info;
+    case LogLevel::kWarning:
+      return spdlog::level::warn;
+    case LogLevel::kError:
+      break;
+  }
+  return spdlog::level::err;
+}
+
+}  // namespace
+
+void set_up(LogLevel level) {
+  spdlog::sink_ptr sink;
+  if (stderr_is_journal()) {
+    sink = std::make_shared<JournalSink>();
+  } else {
+    sink = std::make_shared<StderrSink>();
+    auto formatter = std::make_unique<spdlog::pattern_formatter>();
+    formatter->add_flag<ThreadFlag>('*').set_pattern("%Y-%m-%d %H:%M:%S.%e %l [%*] %v");
+    sink->set_formatter(std::move(formatter));
+  }
+  logger = std::make_unique<spdlog::logger>("pool-server", std::move(sink));
+  logger->set_error_handler([](const std::string&) {});  // a log that fails is no event
+  set_level(level);
+}
+
+void set_level(LogLevel level) {
+  logger->set_level(to_spdlog(level));
+}
+
+bool enabled(LogLevel level) {
+  return logger->should_log(to_spdlog(level));
+}
+
+void write(LogLevel level, std::string_view event, std::initializer_list<Field> fields,
+           std::string_view message) {
+  write_for_thread("main", level, event, fields, message);
+}
+
+void write_for_thread(std::string_view thread, LogLevel level, std::string_view event,
+                      std::initializer_list<Field> fields, std::string_view message) {
+  if (logger == nullptr) return;
+  context = {thread, event, fields};
+  logger->log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
+}
+
+}  // namespace pool_server::log

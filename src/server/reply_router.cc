@@ -1,0 +1,74 @@
+#include "server/reply_router.h"
+
+#include <utility>
+
+#include "core/protocol.h"
+
+namespace pool_server {
+
+ReplyRouter::ReplyRouter(ConnectionTable& connections, Counters& counters, TaskRecycler& recycler,
+                         std::function<std::string()> render_stats)
+    : connections_(connections),
+      counters_(counters),
+      recycler_(recycler),
+      render_stats_(std::move(render_stats)) {}
+
+void ReplyRouter::deliver(TaskPtr ended) {
+  counters_.wait.record(ended->begun_at - ended->accepted_at);
+  counters_.run.record(ended->ended_at - ended->begun_at);
+  if (!ended->answered) ++counters_.completed;  // an overdue one was counted when it was answered
+  Connection* connection = ended->answered ? nullptr : connections_.find(ended->connection);
+  if (connection == nullptr) {
+    ++counters_.dropped;
+    recycler_.give(std::move(ended));
+    return;
+  }
+  const std::size_t text_bytes = ended->text.size();
+  put(*connection, std::move(ended), text_bytes);
+}
+
+void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view message) {
+  ++counters_.completed;
+  ++counters_.timeouts;
+  Connection* connection = connections_.find(task.connection);
+  if (connection == nullptr) return;
+  TaskPtr answer = recycler_.take();
+  answer->kind = Task::Kind::kRefusal;
+  answer->sequence = task.sequence;
+  answer->outcome = Outcome::kError;
+  protocol::append_reply(Outcome::kError, message, answer->reply);
+  put(*connection, std::move(answer), task.text_bytes);
+}
+
+void ReplyRouter::answer_error(Connection& connection, std::string_view message) {
+  TaskPtr answer = recycler_.take();
+  answer->kind = Task::Kind::kRefusal;
+  answer->sequence = connection.writer().reserve(0);
+  answer->outcome = Outcome::kError;
+  protocol::append_reply(Outcome::kError, message, answer->reply);
+  put(connection, std::move(answer), 0);
+}
+
+void ReplyRouter::answer_stats(Connection& connection) {
+  TaskPtr answer = recycler_.take();
+  answer->kind = Task::Kind::kStats;
+  answer->sequence = connection.writer().reserve(0);
+  put(connection, std::move(answer), 0);
+}
+
+void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t text_bytes) {
+  ReplyWriter& writer = connection.writer();
+  writer.put(std::move(answer), text_bytes);
+  while (TaskPtr next = writer.take_next()) {
+    if (next->kind == Task::Kind::kStats) {
+      next->reply = render_stats_();
+      next->reply.push_back('\n');
+    }
+    if (next->outcome == Outcome::kError) ++counters_.errors;
+    writer.append(next->reply, connection.buffers());
+    recycler_.give(std::move(next));
+  }
+  connection.changed();
+}
+
+}  // namespace pool_server

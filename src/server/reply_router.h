@@ -1,0 +1,40 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/stats.h"
+#include "core/task.h"
+#include "net/connection_table.h"
+#include "pool/task_recycler.h"
+#include "pool/worker.h"
+
+namespace pool_server {
+
+// Brings each answer to the client that asked, in the order of its requests, and counts what
+// clients get to see. Loop thread only.
+class ReplyRouter {
+ public:
+  ReplyRouter(ConnectionTable& connections, Counters& counters, TaskRecycler& recycler,
+              std::function<std::string()> render_stats);
+
+  // A task has ended on a worker.
+  void deliver(TaskPtr ended);
+  // A task was given up: its client gets an error in its place, its own result will be dropped.
+  void answer_overdue(const Worker::Running& task, std::string_view message);
+  // The loop's own answers: they keep their place in the order like any other.
+  void answer_error(Connection& connection, std::string_view message);
+  void answer_stats(Connection& connection);
+
+ private:
+  void put(Connection& connection, TaskPtr answer, std::size_t text_bytes);
+
+  ConnectionTable& connections_;
+  Counters& counters_;
+  TaskRecycler& recycler_;
+  std::function<std::string()> render_stats_;
+};
+
+}  // namespace pool_server

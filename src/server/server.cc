@@ -1,0 +1,156 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/protocol.h"
+#include "handlers/registry.h"
+#include "server/log.h"
+#include "sys/clock.h"
+#include "sys/service_manager.h"
+
+namespace pool_server {
+
+namespace {
+
+// After handing out work, look after the workers this soon: the estimates may be wrong.
+constexpr TimeUs kInspectSoon = 1'000;
+
+}  // namespace
+
+Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals)
+    : options_(std::move(options)),
+      loop_(timers_, *this),
+      pool_(options_.min_workers, options_.queue_capacity, find_handler(options_.handler),
+            completions_),
+      router_(connections_, counters_, recycler_, [this] { return format_stats(view()); }),
+      admission_(pool_, connections_, recycler_, counters_),
+      clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),
+      housekeeping_(options_, timers_, pool_, admission_, [this] { return view(); }),
+      drain_(options_, signals, loop_, timers_, [this] { begin_drain(); }),
+      started_at_(monotonic_now()) {
+  if (!pool_.start_failure().empty()) {
+    log::write(LogLevel::kWarning, "worker-start-failed", {},
+               fmt::format("started {} of {} workers: {}", pool_.size(), options_.min_workers,
+                           pool_.start_failure()));
+  }
+  loop_.add(completions_.event().fd(), EPOLLIN, *this);
+  clients_.listen(std::move(sockets));
+}
+
+Server::~Server() {
+  loop_.remove(completions_.event().fd());
+}
+
+bool Server::run() {
+  log::write(LogLevel::kInfo, "started", {},
+             fmt::format("pool-server " POOL_SERVER_VERSION " serves '{}' with {} workers",
+                         options_.handler, pool_.size()));
+  service_manager::notify("READY=1");
+  housekeeping_.start(loop_.now());
+  loop_.run();
+  if (drain_.cut_short()) {
+    report_abandoned_work();
+    return false;
+  }
+  pool_.shutdown();
+  log::write(LogLevel::kInfo, "stopped", {},
+             fmt::format("stopped after {} tasks", counters_.completed));
+  return true;
+}
+
+// The order matters: tasks reach the workers before the loop spends time on sending, and the look
+// for completions comes last, so that a worker needs to wake the loop only when it really sleeps.
+TimeUs Server::end_of_round(TimeUs now) {
+  admission_.resume_waiting();
+  bool submitted = admission_.submit(now);
+  clients_.settle();
+  submitted |= admission_.submit(now);  // settling may have admitted more
+  clients_.reap();
+  const TimeUs next_inspection = inspect_pool(now, submitted);
+  housekeeping_.tick(now);
+  const bool came_back = completions_.take_or_sleep(ended_);
+  collect(ended_);
+  drain_.tick(connections_.open() > 0 || admission_.outstanding() > 0);
+  if (came_back) return 0;
+  return next_inspection == kNever ? kNever : std::max<TimeUs>(next_inspection - now, 0);
+}
+
+void Server::on_events(std::uint32_t) {
+  completions_.event().clear();
+}
+
+void Server::collect(std::vector<TaskPtr>& ended) {
+  for (TaskPtr& task : ended) {
+    if (log::enabled(LogLevel::kDebug)) {
+      const std::string worker = Worker::name(task->worker);
+      const std::string us = std::to_string(task->ended_at - task->begun_at);
+      log::write_for_thread(worker, LogLevel::kDebug, "computed",
+                            {{"TASK", std::to_string(task->number)},
+                             {"WORKER", worker},
+                             {"WAIT_USEC", std::to_string(task->begun_at - task->accepted_at)},
+                             {"RUN_USEC", us}},
+                            fmt::format("computed task {} of connection {} in {} us", task->number,
+                                        task->connection.slot, us));
+    }
+    admission_.on_ended(*task);
+    router_.deliver(std::move(task));
+  }
+  ended.clear();
+}
+
+TimeUs Server::inspect_pool(TimeUs now, bool submitted) {
+  if (submitted) inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
+  if (admission_.outstanding() == 0) inspect_at_ = kNever;
+  if (now < inspect_at_) return inspect_at_;
+  pool_.inspect(now, options_.task_timeout, admission_.outstanding() > 0, inspection_);
+  inspect_at_ = inspection_.look_again_at;
+  const std::string message = protocol::timed_out(options_.task_timeout);
+  for (const Worker::Running& task : inspection_.overdue) {
+    log::write(LogLevel::kWarning, "task-timeout",
+               {{"TASK", std::to_string(task.number)},
+                {"WORKER", Worker::name(task.worker)},
+                {"WAIT_USEC", std::to_string(task.waited)},
+                {"RUN_USEC", std::to_string(now - task.begun_at)}},
+               fmt::format("task {} on {} {}", task.number, Worker::name(task.worker), message));
+    router_.answer_overdue(task, message);
+  }
+  inspection_.overdue.clear();
+  const bool answered = !inspection_.ended.empty();
+  collect(inspection_.ended);
+  return answered ? now : inspect_at_;
+}
+
+void Server::begin_drain() {
+  service_manager::notify("STOPPING=1");
+  clients_.begin_drain();
+}
+
+void Server::report_abandoned_work() {
+  pool_.cancel_all();
+  for (const Worker::Running& task : pool_.running()) {
+    log::write(LogLevel::kWarning, "abandoned",
+               {{"TASK", std::to_string(task.number)}, {"WORKER", Worker::name(task.worker)}},
+               fmt::format("gave up task {} on {}", task.number, Worker::name(task.worker)));
+  }
+  log::write(LogLevel::kWarning, "stopped", {},
+             fmt::format("stopped with {} tasks not done and {} connections open",
+                         admission_.outstanding(), connections_.open()));
+}
+
+StatsView Server::view() {
+  const TaskQueue::Level level = pool_.queue().level();
+  StatsView view{.counters = counters_};
+  view.uptime = loop_.now() - started_at_;
+  view.connections = connections_.open();
+  view.workers = pool_.size();
+  view.queue_depth = level.depth + admission_.staged();
+  view.queue_capacity = options_.queue_capacity;
+  // Batches are popped ahead of being run, hence the bound.
+  view.active_workers = std::min<std::size_t>(
+      admission_.outstanding() - std::min(admission_.outstanding(), view.queue_depth),
+      view.workers);
+  return view;
+}
+
+}  // namespace pool_server

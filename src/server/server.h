@@ -1,0 +1,68 @@
+#pragma once
+
+#include <vector>
+
+#include "core/options.h"
+#include "core/stats.h"
+#include "loop/event_loop.h"
+#include "loop/timers.h"
+#include "net/connection_table.h"
+#include "pool/completion_queue.h"
+#include "pool/task_recycler.h"
+#include "pool/thread_pool.h"
+#include "server/admission.h"
+#include "server/clients.h"
+#include "server/drain.h"
+#include "server/housekeeping.h"
+#include "server/reply_router.h"
+#include "sys/signal_fd.h"
+#include "sys/socket_address.h"
+
+namespace pool_server {
+
+// The composition root: the parts in the order they are built, and the order of a round's end. No
+// decision is made here.
+class Server final : private RoundHooks, private EventSource {
+ public:
+  // Serves on `sockets`. `signals` has the stop signals blocked in every thread already. Throws
+  // std::system_error when not a single worker can be started.
+  Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals);
+  ~Server();
+
+  // Until a stop signal has been obeyed. False: the drain was cut short, work was given up, and
+  // workers may still be busy with it.
+  bool run();
+
+ private:
+  // RoundHooks
+  TimeUs end_of_round(TimeUs now) override;
+  // EventSource, of the completion queue's eventfd
+  void on_events(std::uint32_t events) override;
+
+  void collect(std::vector<TaskPtr>& ended);
+  TimeUs inspect_pool(TimeUs now, bool submitted);
+  void begin_drain();
+  void report_abandoned_work();
+  StatsView view();
+
+  const Options options_;
+  Counters counters_;
+  Timers timers_;
+  EventLoop loop_;
+  CompletionQueue completions_;
+  ThreadPool pool_;
+  TaskRecycler recycler_;
+  ConnectionTable connections_;
+  ReplyRouter router_;
+  Admission admission_;
+  Clients clients_;
+  Housekeeping housekeeping_;
+  Drain drain_;
+
+  const TimeUs started_at_;
+  TimeUs inspect_at_ = kNever;
+  std::vector<TaskPtr> ended_;
+  ThreadPool::Inspection inspection_;
+};
+
+}  // namespace pool_server

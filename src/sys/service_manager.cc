@@ -1,0 +1,50 @@
+#include "sys/service_manager.h"
+
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "sys/socket.h"
+
+namespace pool_server::service_manager {
+
+std::vector<PassedFd> take_passed_fds() {
+  char** names = nullptr;
+  const int count = ::sd_listen_fds_with_names(/*unset_environment=*/1, &names);
+  if (count < 0) {
+    errno = -count;
+    throw_errno("cannot take the sockets passed by systemd");
+  }
+  std::vector<PassedFd> fds;
+  for (int i = 0; i < count; ++i) {
+    PassedFd passed{UniqueFd(SD_LISTEN_FDS_START + i), names != nullptr ? names[i] : ""};
+    if (names != nullptr) std::free(names[i]);
+    set_nonblocking(passed.fd.get());
+    set_close_on_exec(passed.fd.get());
+    fds.push_back(std::move(passed));
+  }
+  std::free(names);
+  return fds;
+}
+
+bool is_stream_listener(int fd) {
+  return ::sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /*listening=*/1) > 0;
+}
+
+bool is_listening() {
+  return std::getenv("NOTIFY_SOCKET") != nullptr;
+}
+
+void notify(const std::string& state) {
+  (void)::sd_notify(/*unset_environment=*/0, state.c_str());
+}
+
+std::optional<std::int64_t> watchdog_interval() {
+  std::uint64_t interval = 0;
+  if (::sd_watchdog_enabled(/*unset_environment=*/0, &interval) <= 0) return std::nullopt;
+  return static_cast<std::int64_t>(interval);
+}
+
+}  // namespace pool_server::service_manager

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sys/unique_fd.h"
+
+// systemd, where it is the parent; everything here is silent where it is not. The only place that
+// knows <systemd/sd-daemon.h>. Main thread only.
+namespace pool_server::service_manager {
+
+struct PassedFd {
+  UniqueFd fd;  // non-blocking (systemd passes them blocking) and close-on-exec
+  std::string name;
+};
+
+// Takes the descriptors passed to this process and clears the variables that announce them.
+// Throws std::system_error when they are announced and cannot be had.
+std::vector<PassedFd> take_passed_fds();
+
+// Is it a listening stream socket (TCP or unix)?
+bool is_stream_listener(int fd);
+
+// Is there a manager that wants to hear from this process?
+bool is_listening();
+
+// Sends "KEY=value" lines. A manager that does not listen is not an error to a daemon.
+void notify(const std::string& state);
+
+// How often the manager wants WATCHDOG=1 at the least, in µs; nullopt: not at all.
+std::optional<std::int64_t> watchdog_interval();
+
+}  // namespace pool_server::service_manager

@@ -1,0 +1,93 @@
+#include "sys/socket.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace pool_server {
+
+namespace {
+
+IoResult failed_io() {
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return {IoStatus::kAgain, 0};
+  return {IoStatus::kError, 0};
+}
+
+void add_flag(int fd, int get, int set, int flag) {
+  const int flags = ::fcntl(fd, get);
+  if (flags < 0 || ::fcntl(fd, set, flags | flag) < 0) throw_errno("fcntl");
+}
+
+}  // namespace
+
+IoResult receive(int fd, std::span<char> buffer) {
+  for (;;) {
+    const ssize_t count = ::recv(fd, buffer.data(), buffer.size(), 0);
+    if (count > 0) return {IoStatus::kOk, static_cast<std::size_t>(count)};
+    if (count == 0) return {IoStatus::kEof, 0};
+    if (errno != EINTR) return failed_io();
+  }
+}
+
+IoResult send(int fd, std::string_view bytes) {
+  for (;;) {
+    const ssize_t count = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (count >= 0) return {IoStatus::kOk, static_cast<std::size_t>(count)};
+    if (errno != EINTR) return failed_io();
+  }
+}
+
+AcceptResult accept_connection(int listener) {
+  for (;;) {
+    const int fd = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) return {AcceptStatus::kOk, UniqueFd(fd), 0};
+    switch (errno) {
+      case EINTR:
+        continue;
+      case EAGAIN:
+        return {};
+      case EMFILE:
+      case ENFILE:
+      case ENOBUFS:
+      case ENOMEM:
+        return {AcceptStatus::kNoResources, UniqueFd(), errno};
+      default:  // accept(2): errors of the connection itself are passed on here
+        return {AcceptStatus::kGone, UniqueFd(), errno};
+    }
+  }
+}
+
+void shut_down_sending(int fd) {
+  // Fails only when the peer has gone already, which the next receive tells.
+  (void)::shutdown(fd, SHUT_WR);
+}
+
+void set_nonblocking(int fd) {
+  add_flag(fd, F_GETFL, F_SETFL, O_NONBLOCK);
+}
+
+void set_close_on_exec(int fd) {
+  add_flag(fd, F_GETFD, F_SETFD, FD_CLOEXEC);
+}
+
+void set_no_delay(int fd) {
+  const int on = 1;
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+std::size_t raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) throw_errno("getrlimit");
+  if (limit.rlim_cur < limit.rlim_max) {
+    rlimit raised = limit;
+    raised.rlim_cur = raised.rlim_max;
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+  }
+  return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+}  // namespace pool_server

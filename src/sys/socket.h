@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+
+#include "sys/unique_fd.h"
+
+namespace pool_server {
+
+// The run-time outcomes of socket calls are values: none of them is exceptional to a server.
+enum class IoStatus : unsigned char {
+  kOk,
+  kAgain,  // would block; epoll will tell
+  kEof,    // the peer has sent all it will send
+  kError,  // reset, timed out, broken: the connection is gone
+};
+
+struct IoResult {
+  IoStatus status = IoStatus::kOk;
+  std::size_t bytes = 0;  // moved, with kOk
+};
+
+IoResult receive(int fd, std::span<char> buffer);
+IoResult send(int fd, std::string_view bytes);
+
+enum class AcceptStatus : unsigned char {
+  kOk,
+  kAgain,        // no one is waiting
+  kGone,         // this one left before it was accepted; try the next
+  kNoResources,  // out of descriptors or memory: the connection stays in the backlog
+};
+
+struct AcceptResult {
+  AcceptStatus status = AcceptStatus::kAgain;
+  UniqueFd socket;  // non-blocking, close-on-exec; valid with kOk
+  int error = 0;    // errno with kNoResources
+};
+
+AcceptResult accept_connection(int listener);
+
+void shut_down_sending(int fd);
+void set_nonblocking(int fd);
+void set_close_on_exec(int fd);
+// Small replies leave at once instead of waiting for the acknowledgement of the previous one. No
+// effect on other than TCP sockets.
+void set_no_delay(int fd);
+
+// Raises this process's limit of open descriptors as far as it may go; the limit then in force.
+std::size_t raise_descriptor_limit();
+
+}  // namespace pool_server

@@ -1,0 +1,220 @@
+#include "sys/socket_address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+
+namespace pool_server {
+
+namespace {
+
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+
+  sockaddr* raw() { return reinterpret_cast<sockaddr*>(&storage); }
+  int family() const { return storage.ss_family; }
+};
+
+std::optional<Address> numeric_address(const std::string& host, unsigned port) {
+  Address address;
+  auto* v4 = reinterpret_cast<sockaddr_in*>(&address.storage);
+  auto* v6 = reinterpret_cast<sockaddr_in6*>(&address.storage);
+  if (::inet_pton(AF_INET, host.c_str(), &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(static_cast<in_port_t>(port));
+    address.length = sizeof *v4;
+    return address;
+  }
+  if (::inet_pton(AF_INET6, host.c_str(), &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(static_cast<in_port_t>(port));
+    address.length = sizeof *v6;
+    return address;
+  }
+  return std::nullopt;
+}
+
+unsigned parse_port(const std::string& text) {
+  unsigned port = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (error != std::errc() || rest != text.data() + text.size() || port > 65535) {
+    throw std::invalid_argument("'" + text + "' is not a port (0 to 65535)");
+  }
+  return port;
+}
+
+std::string name_of(const Address& address) {
+  char host[INET6_ADDRSTRLEN] = "";
+  if (address.family() == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+    ::inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
+    return std::string(host) + ":" + std::to_string(ntohs(v4->sin_port));
+  }
+  if (address.family() == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+    ::inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
+    return "[" + std::string(host) + "]:" + std::to_string(ntohs(v6->sin6_port));
+  }
+  if (address.family() == AF_UNIX) {
+    const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
+    const std::size_t length = address.length - offsetof(sockaddr_un, sun_path);
+    if (address.length <= offsetof(sockaddr_un, sun_path) || local->sun_path[0] == '\0') {
+      return "unix";
+    }
+    return "unix:" + std::string(local->sun_path, ::strnlen(local->sun_path, length));
+  }
+  return {};
+}
+
+std::system_error listen_error(int error, const std::string& name) {
+  return {error, std::generic_category(), "cannot listen on " + name};
+}
+
+UniqueFd bind_and_listen(Address& address, const std::string& name) {
+  UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) throw listen_error(errno, name);
+  const int on = 1;
+  if (address.family() != AF_UNIX) {
+    // A restarted server must not wait for the old connections' TIME_WAIT.
+    (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  }
+  if (address.family() == AF_INET6) {
+    (void)::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  }
+  if (::bind(fd.get(), address.raw(), address.length) != 0 || ::listen(fd.get(), SOMAXCONN) != 0) {
+    throw listen_error(errno, name);
+  }
+  return fd;
+}
+
+unsigned bound_port(int fd) {
+  Address address;
+  address.length = sizeof address.storage;
+  if (::getsockname(fd, address.raw(), &address.length) != 0) return 0;
+  return address.family() == AF_INET6
+             ? ntohs(reinterpret_cast<sockaddr_in6*>(&address.storage)->sin6_port)
+             : ntohs(reinterpret_cast<sockaddr_in*>(&address.storage)->sin_port);
+}
+
+// True when a socket file is there and nobody listens on it: left by a server that was killed.
+bool is_stale(Address& address) {
+  struct stat status {};
+  const auto* local = reinterpret_cast<sockaddr_un*>(&address.storage);
+  if (::lstat(local->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode)) return false;
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  return probe.valid() && ::connect(probe.get(), address.raw(), address.length) != 0 &&
+         errno == ECONNREFUSED;
+}
+
+ListeningSocket listen_on_path(const std::string& path) {
+  Address address;
+  auto* local = reinterpret_cast<sockaddr_un*>(&address.storage);
+  if (path.size() >= sizeof local->sun_path) throw listen_error(ENAMETOOLONG, path);
+  local->sun_family = AF_UNIX;
+  std::memcpy(local->sun_path, path.c_str(), path.size() + 1);
+  address.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
+  if (is_stale(address)) ::unlink(path.c_str());
+  return {bind_and_listen(address, path), path, true};
+}
+
+bool family_is_missing(int error) {
+  return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
+}
+
+std::vector<ListeningSocket> listen_on_hosts(const ListenAddress& wanted) {
+  std::vector<ListeningSocket> sockets;
+  unsigned port = wanted.port;
+  std::optional<std::system_error> missing;
+  for (const std::string& host : wanted.hosts) {
+    auto address = numeric_address(host, port);
+    if (!address) throw listen_error(EINVAL, wanted.text);
+    try {
+      UniqueFd fd = bind_and_listen(*address, name_of(*address));
+      if (port == 0) port = bound_port(fd.get());
+      std::string name = local_name(fd.get());
+      sockets.push_back({std::move(fd), std::move(name), false});
+    } catch (const std::system_error& error) {
+      if (!wanted.any_host_suffices || !family_is_missing(error.code().value())) throw;
+      missing = error;
+    }
+  }
+  if (sockets.empty()) throw *missing;
+  return sockets;
+}
+
+std::string name_by(int (*get_name)(int, sockaddr*, socklen_t*), int fd) {
+  Address address;
+  address.length = sizeof address.storage;
+  if (get_name(fd, address.raw(), &address.length) != 0) return {};
+  return name_of(address);
+}
+
+}  // namespace
+
+ListenAddress parse_listen_address(const std::string& text) {
+  ListenAddress address;
+  address.text = text;
+  if (text.starts_with('/')) {
+    address.path = text;
+    return address;
+  }
+  std::string host;
+  std::string port = text;
+  if (const std::size_t colon = text.rfind(':'); colon != std::string::npos) {
+    host = text.substr(0, colon);
+    port = text.substr(colon + 1);
+    const bool bracketed = host.size() > 2 && host.starts_with('[') && host.ends_with(']');
+    if (bracketed) host = host.substr(1, host.size() - 2);
+    if (host.find(':') != std::string::npos && !bracketed) {
+      throw std::invalid_argument("'" + text + "': write an IPv6 address as [ADDRESS]:PORT");
+    }
+  }
+  address.port = parse_port(port);
+  if (host.empty() || host == "localhost") {
+    if (text.starts_with(':')) throw std::invalid_argument("'" + text + "' has no host");
+    address.hosts = {"127.0.0.1", "::1"};
+    address.any_host_suffices = true;
+  } else if (numeric_address(host, address.port)) {
+    address.hosts = {host};
+  } else {
+    throw std::invalid_argument("'" + host + "' is not an IPv4 or IPv6 address");
+  }
+  return address;
+}
+
+std::vector<ListeningSocket> listen_on(const ListenAddress& address) {
+  std::vector<ListeningSocket> sockets;
+  if (!address.path.empty()) {
+    sockets.push_back(listen_on_path(address.path));
+    return sockets;
+  }
+  constexpr int kTries = 16;  // for a port that is free on one host and taken on the other
+  for (int tries = 1;; ++tries) {
+    try {
+      return listen_on_hosts(address);
+    } catch (const std::system_error& error) {
+      if (address.port != 0 || error.code().value() != EADDRINUSE || tries == kTries) throw;
+    }
+  }
+}
+
+std::string local_name(int fd) {
+  return name_by(::getsockname, fd);
+}
+std::string peer_name(int fd) {
+  return name_by(::getpeername, fd);
+}
+
+}  // namespace pool_server

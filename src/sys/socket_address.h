@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sys/unique_fd.h"
+
+namespace pool_server {
+
+// Parses PORT (localhost, 127.0.0.1 and ::1), HOST:PORT, [IPv6]:PORT or /PATH of a unix socket.
+// HOST is a numeric address or localhost: no name is looked up, as that may block.
+// Throws std::invalid_argument with a message for the user.
+struct ListenAddress {
+  std::string text;                // as the user gave it
+  std::vector<std::string> hosts;  // numeric; empty for a unix socket
+  unsigned port = 0;
+  std::string path;  // of a unix socket
+  // Of several hosts one suffices where the other's address family does not exist here.
+  bool any_host_suffices = false;
+};
+ListenAddress parse_listen_address(const std::string& text);
+
+struct ListeningSocket {
+  UniqueFd fd;       // non-blocking, close-on-exec, listening
+  std::string name;  // as it is bound: "127.0.0.1:9090", "[::1]:9090", "/run/x.sock"
+  bool remove_path_at_close = false;
+};
+
+// Binds and listens; with port 0 the kernel chooses one, the same for all hosts. A unix socket's
+// file that no server listens on any more is replaced. Throws std::system_error, naming the
+// address.
+std::vector<ListeningSocket> listen_on(const ListenAddress& address);
+
+// "127.0.0.1:4711", "[::1]:4711", "unix:/path", "unix" — for logs; empty when unknown.
+std::string local_name(int fd);
+std::string peer_name(int fd);
+
+}  // namespace pool_server

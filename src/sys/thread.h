@@ -1,0 +1,33 @@
+#pragma once
+
+#include <pthread.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace pool_server {
+
+// A named thread that is joined explicitly or by the destructor. Unlike std::thread it has its name
+// before its body runs.
+class Thread {
+ public:
+  Thread() = default;
+  // Throws std::system_error when the thread cannot be created. The name is cut to 15 bytes, the
+  // kernel's limit.
+  Thread(std::string name, std::function<void()> body);
+  Thread(Thread&& other) noexcept;
+  Thread& operator=(Thread&& other) noexcept;
+  ~Thread();
+
+  bool joinable() const { return joinable_; }
+  void join();
+  // Lets go of a thread that will never end. Only for a process that is about to _exit.
+  void abandon() { joinable_ = false; }
+
+ private:
+  pthread_t thread_{};
+  bool joinable_ = false;
+};
+
+}  // namespace pool_server
