@@ -71,6 +71,11 @@ void Connection::resume() {
   host_.on_changed(*this);
 }
 
+void Connection::reconfigure() {
+  if (phase_ == Phase::kServing) arm_timer();
+  host_.on_changed(*this);
+}
+
 void Connection::begin_drain() {
   draining_ = true;
   may_linger_ = false;

@@ -37,6 +37,8 @@ class Connection final : public EventSource {
   void refuse(std::string_view text, bool linger);
   // Admits what could not be admitted before.
   void resume();
+  // The host's limits or time-outs have changed.
+  void reconfigure();
   // The server stops: read no more, end when nothing is owed.
   void begin_drain();
   // The end-of-round visit: sends what is due, admits what became possible, ends what is complete.

@@ -37,6 +37,9 @@ class Admission {
   // A client left with work under way: nobody is to spend time on it.
   void cancel(ConnectionId connection);
 
+  // The queue's capacity may have changed: look again.
+  void reconfigure() { room_ = 0, room_is_fresh_ = false; }
+
   std::size_t outstanding() const { return outstanding_; }  // accepted and not come back
   std::size_t staged() const { return staged_.size(); }
   TimeUs busy_time() const { return busy_time_; }  // µs of run time of all that ended

@@ -61,6 +61,10 @@ void Clients::reap() {
   connections_.reap();
 }
 
+void Clients::reconfigure() {
+  connections_.for_each([](Connection& connection) { connection.reconfigure(); });
+}
+
 void Clients::begin_drain() {
   timers().disarm(retry_accept_);
   accept_paused_ = false;

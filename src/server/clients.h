@@ -28,6 +28,9 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void settle();
   void reap();
 
+  // Options have changed.
+  void reconfigure();
+
   // No more newcomers, no more requests; connections end when nothing is owed to them.
   void begin_drain();
 

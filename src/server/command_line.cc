@@ -2,11 +2,16 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
-#include <iostream>
+#include <cstring>
+#include <fstream>
 #include <map>
+#include <memory>
+#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "core/units.h"
 #include "handlers/registry.h"
@@ -146,35 +151,110 @@ void add_options(CLI::App& app, Options& options) {
       [&options](const std::string& text) { options.log_level = to_log_level(text); });
 }
 
+// Faults are told one a line, whatever CLI11 puts into them.
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   while (text.ends_with(' ')) text.pop_back();
   return text;
 }
 
+// What is wrong with one setting of a configuration file; empty: nothing.
+std::string fault_of(const CLI::ConfigItem& item) {
+  if (!item.parents.empty()) return "sections are not used here";
+  std::vector<std::string> arguments;
+  for (const std::string& input : item.inputs) arguments.push_back("--" + item.name + "=" + input);
+  Options options;
+  CLI::App app;
+  app.set_help_flag();
+  add_options(app, options);
+  try {
+    if (app.get_option_no_throw("--" + item.name) == nullptr) {
+      return "there is no setting '" + item.name + "'";
+    }
+    if (arguments.empty()) return item.name + " has no value";
+    std::reverse(arguments.begin(), arguments.end());  // the order that CLI11 takes a vector in
+    app.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    return one_line(error.what());
+  }
+  return {};
+}
+
+// A missing file is told apart from a wrong one: exit status 1 instead of 2.
+void fail(CommandLine& result, int exit_status, std::vector<std::string> faults) {
+  result.exit_status = exit_status;
+  result.faults = std::move(faults);
+}
+
+void answer_check(CommandLine& result, const std::string& path) {
+  std::vector<std::string> faults = check_config(path);
+  if (faults.empty()) {
+    result.exit_status = 0;
+    result.answer = path + ": OK\n";
+  } else {
+    fail(result, kExitFailure, std::move(faults));
+  }
+}
+
 }  // namespace
 
-CommandLine parse_command_line(int argc, char** argv) {
+std::vector<std::string> check_config(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw std::runtime_error("cannot read " + path + ": " + std::strerror(errno));
+  std::vector<std::string> faults;
+  std::string line;
+  // Line by line, as CLI11 reads its files too but does not tell where it was.
+  for (std::size_t number = 1; std::getline(file, line); ++number) {
+    const std::string place = path + ":" + std::to_string(number) + ": ";
+    const std::size_t begin = line.find_first_not_of(" \t\r");
+    if (begin == std::string::npos || line[begin] == '#' || line[begin] == ';') continue;
+    if (line.find('=') == std::string::npos) {
+      faults.push_back(place + "expected NAME=VALUE");
+      continue;
+    }
+    std::istringstream text(line);
+    for (const CLI::ConfigItem& item : CLI::ConfigINI().from_config(text)) {
+      if (const std::string fault = fault_of(item); !fault.empty()) faults.push_back(place + fault);
+    }
+  }
+  if (file.bad()) throw std::runtime_error("cannot read " + path + ": " + std::strerror(errno));
+  return faults;
+}
+
+CommandLine parse_command_line(const std::vector<std::string>& arguments) {
   CommandLine result;
   CLI::App app("Puts CPU-bound work behind a socket: each request line is answered by one line.",
                "pool-server");
   app.set_version_flag("--version", "pool-server " POOL_SERVER_VERSION);
   add_options(app, result.options);
-  app.set_config("--config", "", "Read options from this file; the command line has precedence")
-      ->type_name("FILE");
+  app.config_formatter(std::make_shared<CLI::ConfigINI>());
   app.allow_config_extras(CLI::config_extras_mode::error);
+  const CLI::Option* config =
+      app.set_config("--config", "", "Read options from this file; the command line goes first")
+          ->type_name("FILE");
+  std::string file_to_check;
+  app.add_option("--check-config", file_to_check, "Check this configuration file and exit")
+      ->type_name("FILE")
+      ->configurable(false);
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants it
+    app.parse(std::move(reversed));
+    if (!file_to_check.empty()) answer_check(result, file_to_check);
   } catch (const CLI::FileError& error) {
-    std::cerr << "pool-server: " << one_line(error.what()) << '\n';
-    result.exit_status = kExitFailure;
+    fail(result, kExitFailure, {one_line(error.what())});
+  } catch (const CLI::CallForHelp&) {
+    result.exit_status = 0;
+    result.answer = app.help();
+  } catch (const CLI::CallForVersion& version) {
+    result.exit_status = 0;
+    result.answer = std::string(version.what()) + "\n";
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // --help or --version
-      result.exit_status = app.exit(error);
-    } else {
-      std::cerr << "pool-server: " << one_line(error.what()) << " (see pool-server --help)\n";
-      result.exit_status = kExitUsage;
-    }
+    std::vector<std::string> faults;
+    if (config->count() > 0) faults = check_config(config->as<std::string>());
+    if (faults.empty()) faults = {one_line(error.what()) + " (see pool-server --help)"};
+    fail(result, kExitUsage, std::move(faults));
+  } catch (const std::runtime_error& error) {
+    fail(result, kExitFailure, {error.what()});
   }
   return result;
 }

@@ -18,12 +18,13 @@ std::string_view signal_name(int number) {
 }  // namespace
 
 Drain::Drain(const Options& options, SignalFd& signals, EventLoop& loop, Timers& timers,
-             std::function<void()> begin)
+             std::function<void()> begin, std::function<void()> reload)
     : options_(options),
       signals_(signals),
       loop_(loop),
       timers_(timers),
       begin_(std::move(begin)),
+      reload_(std::move(reload)),
       deadline_([](TimeUs) {}) {
   loop_.add(signals_.fd(), EPOLLIN, *this);
 }
@@ -35,6 +36,10 @@ Drain::~Drain() {
 
 void Drain::on_events(std::uint32_t) {
   while (const auto signal = signals_.next()) {
+    if (signal->number == SIGHUP) {
+      if (lifecycle_.running()) reload_();
+      continue;
+    }
     const bool first = lifecycle_.running();
     lifecycle_.request_stop(loop_.now(), options_.drain_timeout);
     log::write(LogLevel::kInfo, "stopping", {},

@@ -10,12 +10,14 @@
 
 namespace pool_server {
 
-// Signals, and the way from running to stopped: SIGTERM or SIGINT begins the drain, a second one or
+// Signals, and the way from running to stopped: SIGHUP reloads, SIGTERM or SIGINT begins the drain,
+// a second one or
 // --drain-timeout ends it. Loop thread only.
 class Drain final : public EventSource {
  public:
+  // `begin` starts the drain; `reload` is what SIGHUP asks for.
   Drain(const Options& options, SignalFd& signals, EventLoop& loop, Timers& timers,
-        std::function<void()> begin);
+        std::function<void()> begin, std::function<void()> reload);
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
   ~Drain();
@@ -32,6 +34,7 @@ class Drain final : public EventSource {
   EventLoop& loop_;
   Timers& timers_;
   std::function<void()> begin_;
+  std::function<void()> reload_;
   Lifecycle lifecycle_;
   Timer deadline_;  // only wakes the loop, tick() decides
 };

@@ -16,11 +16,15 @@ constexpr TimeUs kGrowSample = 2'000;
 // While there are more workers than the least, to find out whether they are needed.
 constexpr TimeUs kShrinkSample = 250'000;
 
+// A thread that could not be created is tried again after this long.
+constexpr TimeUs kRetryStart = 1'000'000;
+
 }  // namespace
 
 Housekeeping::Housekeeping(const Options& options, Timers& timers, ThreadPool& pool,
                            Admission& admission, std::function<StatsView()> view)
-    : timers_(timers),
+    : options_(options),
+      timers_(timers),
       pool_(pool),
       admission_(admission),
       view_(std::move(view)),
@@ -43,9 +47,15 @@ void Housekeeping::start(TimeUs now) {
   if (watchdog_period_) feed_watchdog(now);
 }
 
+void Housekeeping::reconfigure() {
+  sizer_ = PoolSizer(options_.min_workers, options_.max_workers, options_.worker_idle_timeout);
+  timers_.disarm(sample_due_);
+}
+
 void Housekeeping::tick(TimeUs now) {
   tell_status(now);
-  if (sizer_.max_workers() > sizer_.min_workers() && !sample_due_.armed()) size_pool(now);
+  const bool sized = pool_.size() == sizer_.min_workers() && pool_.size() == sizer_.max_workers();
+  if (!sized && !sample_due_.armed()) size_pool(now);
 }
 
 // Fed from the loop and from nowhere else: a loop that hangs must not look alive.
@@ -94,6 +104,10 @@ void Housekeeping::size_pool(TimeUs now) {
                              pool_.start_failure()));
     }
     log::write(LogLevel::kDebug, "resized", {}, fmt::format("{} workers", pool_.size()));
+  }
+  if (!pool_.start_failure().empty()) {
+    timers_.arm(sample_due_, now + kRetryStart);
+    return;
   }
   const bool may_grow = admission_.outstanding() > 0 && pool_.size() < sizer_.max_workers();
   const bool may_shrink = pool_.size() > sizer_.min_workers();

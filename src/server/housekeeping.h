@@ -24,6 +24,8 @@ class Housekeeping {
   ~Housekeeping();
 
   void start(TimeUs now);
+  // Options have changed.
+  void reconfigure();
   // End of round.
   void tick(TimeUs now);
 
@@ -32,6 +34,7 @@ class Housekeeping {
   void tell_status(TimeUs now);
   void size_pool(TimeUs now);
 
+  const Options& options_;
   Timers& timers_;
   ThreadPool& pool_;
   Admission& admission_;

@@ -31,7 +31,17 @@ struct CatalogEntry {
   std::string_view message_id;
 };
 constexpr std::array kCatalog = {
-    CatalogEntry{"", ""},
+    CatalogEntry{"started", "e2e80f523afd49d995d95e7572010e56"},
+    CatalogEntry{"stopped", "60f73d493bc54e53b18a18eb12545bec"},
+    CatalogEntry{"task-timeout", "7435456a707c4605b8381466377c2c5d"},
+    CatalogEntry{"worker-start-failed", "a154a4339f0c496c86e11993a3e3c133"},
+    CatalogEntry{"accept-paused", "dddb425f8d7f425196aaeb459ae7ea55"},
+    CatalogEntry{"connection-limit", "32ca7becf0a14d1da36d942c911f36db"},
+    CatalogEntry{"reload-failed", "15813264dd6c427d9f3cd6ef36e4881e"},
+    CatalogEntry{"restored", "184ca17dce8c4afcbd63e42a5b78d055"},
+    CatalogEntry{"handed-over", "d779a3c3a08c488b9d4d534b057b7860"},
+    CatalogEntry{"worker-stuck", "125bde6b979c4c7ebe87c39db38b2558"},
+    CatalogEntry{"pool-stuck", "c26c727e096e4bab9af8c47e557304d9"},
 };
 
 int syslog_priority(spdlog::level::level_enum level) {

@@ -1,10 +1,13 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "server/command_line.h"
 #include "server/log.h"
@@ -55,12 +58,13 @@ void check_descriptor_limit(const Options& options) {
   }
 }
 
-int serve(const Options& options) {
+int serve(const std::vector<std::string>& arguments, const Options& options) {
   ignore_sigpipe();
-  SignalFd signals({SIGTERM, SIGINT});  // before the first thread: all inherit the mask
+  SignalFd signals({SIGTERM, SIGINT, SIGHUP});  // before the first thread: all inherit the mask
   log::set_up(options.log_level);
   check_descriptor_limit(options);
-  Server server(options, sockets_to_serve(options), signals);
+  Server server(options, sockets_to_serve(options), signals,
+                [&arguments] { return parse_command_line(arguments); });
   if (server.run()) return EXIT_SUCCESS;
   // Workers may be in a task that does not end; to join them would be to wait for it. The kernel
   // releases what they hold.
@@ -71,12 +75,17 @@ int serve(const Options& options) {
 }  // namespace pool_server
 
 int main(int argc, char** argv) {
-  const pool_server::CommandLine command_line = pool_server::parse_command_line(argc, argv);
+  using namespace pool_server;
+  const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
+  const CommandLine command_line = parse_command_line(arguments);
+  std::cout << command_line.answer << std::flush;
+  for (const std::string& fault : command_line.faults)
+    std::cerr << "pool-server: " << fault << '\n';
   if (command_line.exit_status) return *command_line.exit_status;
   try {
-    return pool_server::serve(command_line.options);
+    return serve(arguments, command_line.options);
   } catch (const std::exception& error) {
     std::cerr << "pool-server: " << error.what() << '\n';
-    return pool_server::kExitFailure;
+    return kExitFailure;
   }
 }

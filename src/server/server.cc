@@ -6,6 +6,7 @@
 #include "core/protocol.h"
 #include "handlers/registry.h"
 #include "server/log.h"
+#include "server/reload.h"
 #include "sys/clock.h"
 #include "sys/service_manager.h"
 
@@ -18,7 +19,8 @@ constexpr TimeUs kInspectSoon = 1'000;
 
 }  // namespace
 
-Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals)
+Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals,
+               std::function<CommandLine()> read_options)
     : options_(std::move(options)),
       loop_(timers_, *this),
       pool_(options_.min_workers, options_.queue_capacity, find_handler(options_.handler),
@@ -27,7 +29,10 @@ Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& 
       admission_(pool_, connections_, recycler_, counters_),
       clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),
       housekeeping_(options_, timers_, pool_, admission_, [this] { return view(); }),
-      drain_(options_, signals, loop_, timers_, [this] { begin_drain(); }),
+      drain_(
+          options_, signals, loop_, timers_, [this] { begin_drain(); },
+          [this] { reload_requested_ = true; }),
+      read_options_(std::move(read_options)),
       started_at_(monotonic_now()) {
   if (!pool_.start_failure().empty()) {
     log::write(LogLevel::kWarning, "worker-start-failed", {},
@@ -67,6 +72,7 @@ TimeUs Server::end_of_round(TimeUs now) {
   clients_.settle();
   submitted |= admission_.submit(now);  // settling may have admitted more
   clients_.reap();
+  if (std::exchange(reload_requested_, false)) reload();
   const TimeUs next_inspection = inspect_pool(now, submitted);
   housekeeping_.tick(now);
   const bool came_back = completions_.take_or_sleep(ended_);
@@ -83,15 +89,18 @@ void Server::on_events(std::uint32_t) {
 void Server::collect(std::vector<TaskPtr>& ended) {
   for (TaskPtr& task : ended) {
     if (log::enabled(LogLevel::kDebug)) {
+      const Connection* connection = connections_.find(task->connection);
+      const std::string client =
+          connection == nullptr ? "(gone)" : std::to_string(connection->serial());
       const std::string worker = Worker::name(task->worker);
       const std::string us = std::to_string(task->ended_at - task->begun_at);
-      log::write_for_thread(worker, LogLevel::kDebug, "computed",
-                            {{"TASK", std::to_string(task->number)},
-                             {"WORKER", worker},
-                             {"WAIT_USEC", std::to_string(task->begun_at - task->accepted_at)},
-                             {"RUN_USEC", us}},
-                            fmt::format("computed task {} of connection {} in {} us", task->number,
-                                        task->connection.slot, us));
+      log::write_for_thread(
+          worker, LogLevel::kDebug, "computed",
+          {{"TASK", std::to_string(task->number)},
+           {"WORKER", worker},
+           {"WAIT_USEC", std::to_string(task->begun_at - task->accepted_at)},
+           {"RUN_USEC", us}},
+          fmt::format("computed task {} of connection {} in {} us", task->number, client, us));
     }
     admission_.on_ended(*task);
     router_.deliver(std::move(task));
@@ -124,6 +133,27 @@ TimeUs Server::inspect_pool(TimeUs now, bool submitted) {
 void Server::begin_drain() {
   service_manager::notify("STOPPING=1");
   clients_.begin_drain();
+}
+
+// Between two rounds, when nothing is staged that was admitted under the old limits.
+void Server::reload() {
+  service_manager::notify_reloading();
+  const CommandLine wanted = read_options_();
+  if (wanted.exit_status) {
+    for (const std::string& fault : wanted.faults) {
+      log::write(LogLevel::kError, "reload-failed", {},
+                 fmt::format("configuration not changed: {}", fault));
+    }
+  } else {
+    apply_reloadable(wanted.options, options_);
+    log::set_level(options_.log_level);
+    pool_.queue().set_capacity(options_.queue_capacity);
+    housekeeping_.reconfigure();
+    admission_.reconfigure();
+    clients_.reconfigure();
+    log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
+  }
+  service_manager::notify("READY=1");  // whatever came of it, the manager waits for this
 }
 
 void Server::report_abandoned_work() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "core/options.h"
@@ -12,6 +13,7 @@
 #include "pool/thread_pool.h"
 #include "server/admission.h"
 #include "server/clients.h"
+#include "server/command_line.h"
 #include "server/drain.h"
 #include "server/housekeeping.h"
 #include "server/reply_router.h"
@@ -26,7 +28,9 @@ class Server final : private RoundHooks, private EventSource {
  public:
   // Serves on `sockets`. `signals` has the stop signals blocked in every thread already. Throws
   // std::system_error when not a single worker can be started.
-  Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals);
+  // `read_options` reads command line and configuration anew, for a reload.
+  Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals,
+         std::function<CommandLine()> read_options);
   ~Server();
 
   // Until a stop signal has been obeyed. False: the drain was cut short, work was given up, and
@@ -42,10 +46,11 @@ class Server final : private RoundHooks, private EventSource {
   void collect(std::vector<TaskPtr>& ended);
   TimeUs inspect_pool(TimeUs now, bool submitted);
   void begin_drain();
+  void reload();
   void report_abandoned_work();
   StatsView view();
 
-  const Options options_;
+  Options options_;  // changed by reload() only, between two rounds
   Counters counters_;
   Timers timers_;
   EventLoop loop_;
@@ -58,6 +63,8 @@ class Server final : private RoundHooks, private EventSource {
   Clients clients_;
   Housekeeping housekeeping_;
   Drain drain_;
+  std::function<CommandLine()> read_options_;
+  bool reload_requested_ = false;
 
   const TimeUs started_at_;
   TimeUs inspect_at_ = kNever;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "sys/clock.h"
 #include "sys/socket.h"
 
 namespace pool_server::service_manager {
@@ -39,6 +40,10 @@ bool is_listening() {
 
 void notify(const std::string& state) {
   (void)::sd_notify(/*unset_environment=*/0, state.c_str());
+}
+
+void notify_reloading() {
+  notify("RELOADING=1\nMONOTONIC_USEC=" + std::to_string(monotonic_now()));
 }
 
 std::optional<std::int64_t> watchdog_interval() {

@@ -29,6 +29,9 @@ bool is_listening();
 // Sends "KEY=value" lines. A manager that does not listen is not an error to a daemon.
 void notify(const std::string& state);
 
+// Tells that a reload begins, and when (the manager tells by the time which READY=1 belongs to it).
+void notify_reloading();
+
 // How often the manager wants WATCHDOG=1 at the least, in µs; nullopt: not at all.
 std::optional<std::int64_t> watchdog_interval();
 
