@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
@@ -100,6 +101,25 @@ class FairQueue {
       }
       item = following;
     }
+  }
+
+  // Takes out every item accepted at `limit` or earlier (Item has `TimeUs accepted_at`, ascending
+  // within a connection) and hands it to `sink`. Returns when the oldest one left was accepted.
+  template <class Sink>
+  TimeUs take_accepted_by(TimeUs limit, Sink sink) {
+    TimeUs oldest = kNever;
+    skip_empty_flows();
+    for (std::uint32_t slot = ring_head_; slot != kNone; slot = flows_[slot].next_in_ring) {
+      Flow& flow = flows_[slot];
+      while (flow.head != nullptr && flow.head->accepted_at <= limit) {
+        std::unique_ptr<Item> item(flow.head);
+        flow.head = std::exchange(item->next, nullptr);
+        --size_;
+        sink(std::move(item));
+      }
+      if (flow.head != nullptr) oldest = std::min(oldest, flow.head->accepted_at);
+    }
+    return oldest;
   }
 
  private:

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <climits>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 
 namespace pool_server {
 
+enum class Overload : unsigned char { kWait, kReject };
 enum class LogLevel : unsigned char { kDebug, kInfo, kWarning, kError };
 
 // Every setting, with the reason for its default. The command line, the configuration file, --help
@@ -30,12 +32,40 @@ struct Options {
   // How long a task may run, from its begin on a worker. 0: as long as it takes.
   TimeUs task_timeout = 0;
 
+  // What happens to a request that does not fit into the queue: its client is not read from until
+  // there is room, which costs nobody anything, or it is answered "server busy" at once, which
+  // suits clients that have somewhere else to go.
+  Overload overload = Overload::kWait;
+  // How long a task may wait for a worker; 0: as long as it takes, since under kWait the client is
+  // slowed down instead.
+  TimeUs queue_timeout = 0;
+  // The standing wait above which tasks are shed (see core/standing_wait.h); 0: never.
+  TimeUs queue_target = 0;
+  // Requests of one connection that may be unanswered; what comes then is not read. As many as the
+  // queue holds: round-robin order keeps such a client from delaying the others.
+  std::size_t max_inflight_per_connection = 1024;
+  // Workers given up because their task does not end, and replaced, at the same time. kAsWorkers:
+  // as many as max_workers, so that a bad batch of tasks can be outlived once.
+  static constexpr unsigned kAsWorkers = UINT_MAX;
+  unsigned max_stuck_workers = kAsWorkers;
+
   std::string handler = "digest";
 
   // Of one request, without its line end; 64 KiB is far above what a line-based client sends.
   std::size_t max_line = 64 * 1024;
   // Together with the file descriptors of the server itself this must stay below `ulimit -n`.
   std::size_t max_connections = 4096;
+  // Of one IP address, or one user on a unix socket. 0: no limit, as all clients of a proxy, and
+  // all on this machine, share one address.
+  std::size_t max_connections_per_peer = 0;
+  // What may be unsent, unanswered or on its way for one client, in bytes, before nothing more is
+  // read from it.
+  std::size_t max_unsent = 1 << 20;
+  // How long a client may take to complete a line that it has begun: nobody types that slowly, and
+  // who holds a connection that way wants to hold it. 0: any time.
+  TimeUs line_timeout = 60'000'000;
+  // How long a client may leave its replies unread. 0: for ever.
+  TimeUs send_timeout = 60'000'000;
   // A connection without a request or reply for this long is closed. 0: never.
   TimeUs idle_timeout = 0;
   // How long a stop may take for the work that was accepted.

@@ -16,7 +16,13 @@ inline constexpr std::string_view kStatsRequest = "STATS";
 inline constexpr std::string_view kEmptyRequest = "empty request";
 inline constexpr std::string_view kInternalError = "internal error";
 inline constexpr std::string_view kInvalidInput = "invalid input";
+inline constexpr std::string_view kServerBusy = "server busy";
 inline constexpr std::string_view kTooManyConnections = "too many connections";
+inline constexpr std::string_view kTooManyFromPeer = "too many connections from this client";
+inline constexpr std::string_view kWaitedTooLong = "waited too long";
+// Said to a connection before it is closed.
+inline constexpr std::string_view kIdleTooLong = "idle for too long";
+inline constexpr std::string_view kLineTooSlow = "request not completed in time";
 
 std::string line_too_long(std::size_t max_bytes);
 std::string timed_out(TimeUs timeout);  // said in ms, as the option is

@@ -23,6 +23,13 @@ struct Task {
     kStats,    // `reply` is made when its turn comes, to count all that came before it
   };
 
+  // Work that was not done, and why.
+  enum class Shed : unsigned char {
+    kNo,
+    kWaitedTooLong,  // --queue-timeout
+    kStandingWait,   // --queue-target
+  };
+
   Kind kind = Kind::kWork;
   ConnectionId connection;
   std::uint64_t sequence = 0;  // place in the reply order of its connection
@@ -36,7 +43,8 @@ struct Task {
   TimeUs begun_at = 0;  // on a worker
   TimeUs ended_at = 0;
   unsigned worker = 0;
-  bool answered = false;   // timed out: its client was answered without it
+  bool answered = false;  // timed out: its client was answered without it
+  Shed shed = Shed::kNo;
   bool cancelled = false;  // its client left, or the server gives up
 
   Task* next = nullptr;  // link of the one list that owns it, if a list does

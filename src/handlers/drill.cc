@@ -47,6 +47,7 @@ class Drill final : public Handler {
       reply = argument;
       return Outcome::kOk;
     }
+    if (verb == "hang") return hang(argument, reply);
     if (verb == "sleep" || verb == "spin") return pass_time(verb == "sleep", argument, stop, reply);
     if (request == "throw") throw std::runtime_error("thrown as asked");
     reply = request == "fail" ? std::string_view("task failed") : protocol::kInvalidInput;
@@ -54,6 +55,17 @@ class Drill final : public Handler {
   }
 
  private:
+  static Outcome hang(std::string_view argument, std::string& reply) {
+    const auto duration = parse_ms(argument);
+    if (!duration) {
+      reply = protocol::kInvalidInput;
+      return Outcome::kError;
+    }
+    std::this_thread::sleep_for(*duration);
+    reply.append("hung ").append(argument).append(" ms");
+    return Outcome::kOk;
+  }
+
   static Outcome pass_time(bool sleeping, std::string_view argument, const StopToken& stop,
                            std::string& reply) {
     const auto duration = parse_ms(argument);

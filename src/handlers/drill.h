@@ -9,6 +9,7 @@ namespace pool_server {
 // For tests and for rehearsing failures:
 //   echo TEXT   result: TEXT
 //   sleep MS    waits; spin MS burns CPU; both end early when their stop token is set
+//   hang MS     waits and ignores its stop token
 //   fail, bad   error replies; throw: an exception
 std::unique_ptr<Handler> make_drill_handler();
 

@@ -59,6 +59,10 @@ void Connection::on_events(std::uint32_t events) {
 
 void Connection::refuse(std::string_view text, bool linger) {
   writer_.append(text, host_.buffers());
+  finish_up(linger);
+}
+
+void Connection::finish_up(bool linger) {
   draining_ = true;
   may_linger_ = linger;
   host_.on_changed(*this);
@@ -76,12 +80,6 @@ void Connection::reconfigure() {
   host_.on_changed(*this);
 }
 
-void Connection::begin_drain() {
-  draining_ = true;
-  may_linger_ = false;
-  host_.on_changed(*this);
-}
-
 void Connection::settle() {
   if (closed()) return;
   if (writer_.has_unsent() && !send_blocked_) {
@@ -90,17 +88,18 @@ void Connection::settle() {
       close(/*broken=*/true);
       return;
     }
-    send_blocked_ = writer_.has_unsent();
     if (sent.bytes > 0) {
-      last_activity_ = host_.loop().now();
+      last_activity_ = blocked_since_ = host_.loop().now();
       host_.on_sent(*this, sent.bytes);
     }
+    send_blocked_ = writer_.has_unsent();
   }
   if (!waiting_for_queue_ && reader_.may_have_line()) admit_lines();
   if (complete()) {
     finish();
   } else {
     update_interest();
+    arm_timer();
   }
 }
 
@@ -152,9 +151,11 @@ void Connection::read() {
 }
 
 void Connection::admit_lines() {
+  bool any = false;
   while (!waiting_for_queue_ && may_admit(load(), host_.limits())) {
     const auto line = reader_.next(host_.max_line());
     if (!line) break;
+    any = true;
     if (line->too_long) {
       host_.on_line_too_long(*this);
     } else if (!host_.on_request(*this, line->text)) {
@@ -163,6 +164,11 @@ void Connection::admit_lines() {
     }
   }
   reader_.keep_rest(host_.buffers());
+  if (!reader_.mid_line()) {
+    line_since_ = 0;
+  } else if (any || line_since_ == 0) {
+    line_since_ = host_.loop().now();
+  }
 }
 
 // Nothing more will come in, and nothing is owed.
@@ -200,28 +206,46 @@ void Connection::update_interest() {
   if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
   if (send_blocked_) wanted |= EPOLLOUT;
   if (wanted == interest_) return;
+  // The time that we did not read was not the client's.
+  if ((wanted & ~interest_ & EPOLLIN) != 0 && line_since_ != 0) line_since_ = host_.loop().now();
   interest_ = wanted;
   host_.loop().modify(socket_.get(), interest_, *this);
 }
 
-void Connection::arm_timer() {
-  const TimeUs timeout = host_.idle_timeout();
-  if (timeout > 0) host_.timers().arm(timer_, last_activity_ + timeout);
+Connection::Due Connection::next_due() const {
+  const ConnectionTimeouts& timeouts = host_.timeouts();
+  Due due;
+  const auto consider = [&due](TimeUs timeout, TimeUs since, Expiry expiry) {
+    if (timeout > 0 && since + timeout < due.at) due = {since + timeout, expiry};
+  };
+  if (send_blocked_) {
+    consider(timeouts.send, blocked_since_, Expiry::kSend);
+  } else if (line_since_ != 0 && may_read()) {
+    consider(timeouts.line, line_since_, Expiry::kLine);
+  }
+  if (!writer_.has_unsent() && writer_.unanswered() == 0) {
+    consider(timeouts.idle, last_activity_, Expiry::kIdle);
+  }
+  return due;
 }
 
-// The timer is not moved at each activity; it looks when it fires whether it still holds.
+// The timer is only ever moved forward here: it looks when it fires whether its reason still holds.
+void Connection::arm_timer() {
+  if (phase_ == Phase::kLingering) return;
+  const TimeUs at = next_due().at;
+  if (at != kNever && (!timer_.armed() || at < timer_.at())) host_.timers().arm(timer_, at);
+}
+
 void Connection::on_timer(TimeUs now) {
   if (phase_ == Phase::kLingering) {
     close(/*broken=*/false);
     return;
   }
-  const TimeUs timeout = host_.idle_timeout();
-  if (timeout == 0) return;
-  const bool idle = writer_.unanswered() == 0 && now - last_activity_ >= timeout;
-  if (idle) {
-    close(/*broken=*/false);
+  const Due due = next_due();
+  if (due.at <= now) {
+    host_.on_expired(*this, due.expiry);
   } else {
-    host_.timers().arm(timer_, std::max(last_activity_, now - timeout / 2) + timeout);
+    arm_timer();
   }
 }
 

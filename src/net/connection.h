@@ -33,14 +33,14 @@ class Connection final : public EventSource {
   void on_events(std::uint32_t events) override;
 
   // Sends `text` (a whole line) as the only thing this client hears, then ends the connection.
-  // `linger`: it has some time to read it even if it keeps sending.
   void refuse(std::string_view text, bool linger);
   // Admits what could not be admitted before.
   void resume();
   // The host's limits or time-outs have changed.
   void reconfigure();
-  // The server stops: read no more, end when nothing is owed.
-  void begin_drain();
+  // Reads no more, and ends when nothing is owed. `linger`: the client has some time to read its
+  // last reply even if it keeps sending.
+  void finish_up(bool linger);
   // The end-of-round visit: sends what is due, admits what became possible, ends what is complete.
   void settle();
   void close(bool broken);
@@ -71,6 +71,11 @@ class Connection final : public EventSource {
   void update_interest();
   void arm_timer();
   void on_timer(TimeUs now);
+  struct Due {
+    TimeUs at = kNever;
+    Expiry expiry = Expiry::kIdle;
+  };
+  Due next_due() const;
 
   const ConnectionId id_;
   UniqueFd socket_;
@@ -79,6 +84,8 @@ class Connection final : public EventSource {
   ReplyWriter writer_;
   Timer timer_;
   TimeUs last_activity_;
+  TimeUs line_since_ = 0;     // of a line that has begun; 0: none has
+  TimeUs blocked_since_ = 0;  // while send_blocked_: when the kernel last took something
   std::uint64_t serial_ = 0;
   std::uint32_t interest_ = 0;
   Phase phase_ = Phase::kServing;

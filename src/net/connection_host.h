@@ -13,6 +13,14 @@ namespace pool_server {
 
 class Connection;
 
+// How long a client may do nothing, in µs; 0: as long as it likes.
+struct ConnectionTimeouts {
+  TimeUs idle = 0;  // no request, no reply, nothing under way
+  TimeUs line = 0;  // a line begun and not completed, while it would be read
+  TimeUs send = 0;  // replies not read
+};
+enum class Expiry : unsigned char { kIdle, kLine, kSend };
+
 // What connections need of the server round them, and tell it. Loop thread only.
 class ConnectionHost {
  public:
@@ -31,7 +39,9 @@ class ConnectionHost {
 
   virtual std::size_t max_line() const = 0;  // bytes
   virtual const ConnectionLimits& limits() const = 0;
-  virtual TimeUs idle_timeout() const = 0;  // µs, 0: none
+  virtual const ConnectionTimeouts& timeouts() const = 0;
+  // A time-out passed; the host ends the connection as it sees fit.
+  virtual void on_expired(Connection& connection, Expiry expiry) = 0;
 
   EventLoop& loop() { return loop_; }
   Timers& timers() { return timers_; }

@@ -28,6 +28,8 @@ class RequestReader {
   bool at_end_of_input() const { return end_of_input_; }
   // Bytes or a held line wait to be decoded, so the socket is not to be read.
   bool has_backlog() const { return !kept_.empty() || decoder_.holding(); }
+  // A line has begun that is not complete.
+  bool mid_line() const { return decoder_.mid_line(); }
   // next() may give something without more bytes from the socket.
   bool may_have_line() const { return has_backlog() || (end_of_input_ && decoder_.mid_line()); }
 

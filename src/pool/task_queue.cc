@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "sys/clock.h"
+
 namespace pool_server {
 
 namespace {
@@ -61,12 +63,17 @@ std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs no
     sleeper.woken = false;
     idle_.push_back(&sleeper);
     while (!sleeper.woken) sleeper.wake.wait(mutex_);
+    now = monotonic_now();
   }
   if (sleeper.retired) return 0;
   last_pop_ = now;
   const std::size_t wanted = std::min(batch.size(), batch_size());
   std::size_t count = 0;
-  while (count < wanted && !tasks_.empty()) batch[count++] = tasks_.pop();
+  for (std::size_t to_run = 0; to_run < wanted && count < batch.size() && !tasks_.empty();) {
+    batch[count] = tasks_.pop();
+    mark_if_shed(*batch[count], now);
+    if (batch[count++]->shed == Task::Shed::kNo) ++to_run;
+  }
   if (count > 0) room_was_made();
   loop_waits_for_room = std::exchange(loop_waits_for_room_, false);
   return count;
@@ -108,6 +115,41 @@ void TaskQueue::set_capacity(std::size_t capacity) {
   const MutexLock lock(mutex_);
   tasks_.set_capacity(capacity);
   room_was_made();
+}
+
+void TaskQueue::set_wait_limits(TimeUs limit, TimeUs target) {
+  const MutexLock lock(mutex_);
+  wait_limit_ = limit;
+  standing_wait_ = StandingWait(target);
+}
+
+TimeUs TaskQueue::take_expired(TimeUs now, std::vector<TaskPtr>& expired) {
+  const MutexLock lock(mutex_);
+  if (wait_limit_ == 0) return kNever;
+  const std::size_t before = expired.size();
+  const TimeUs oldest = tasks_.take_accepted_by(now - wait_limit_, [&](TaskPtr task) {
+    task->shed = Task::Shed::kWaitedTooLong;
+    expired.push_back(std::move(task));
+  });
+  if (expired.size() > before) room_was_made();
+  // Not at each single task's time: a scan is linear in the connections that wait.
+  return oldest == kNever ? kNever : std::max(oldest + wait_limit_, now + wait_limit_ / 16);
+}
+
+// Before a worker wastes its time on what nobody waits for any more.
+void TaskQueue::mark_if_shed(Task& task, TimeUs now) {
+  const TimeUs waited = now - task.accepted_at;
+  const bool standing = standing_wait_.sheds(now, waited);
+  if (wait_limit_ > 0 && waited >= wait_limit_) {
+    task.shed = Task::Shed::kWaitedTooLong;
+  } else if (standing) {
+    task.shed = Task::Shed::kStandingWait;
+  }
+}
+
+void TaskQueue::retire(Sleeper& sleeper) {
+  const MutexLock lock(mutex_);
+  sleeper.retired = true;
 }
 
 TaskQueue::Sleeper* TaskQueue::retire_one() {

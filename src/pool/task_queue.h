@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/fair_queue.h"
+#include "core/standing_wait.h"
 #include "core/task.h"
 #include "sys/mutex.h"
 
@@ -48,7 +49,8 @@ class TaskQueue {
   // takes at present, in µs.
   Level push_all(std::vector<TaskPtr>& tasks, double estimated_run, TimeUs now) PS_EXCLUDES(mutex_);
 
-  // Blocks while empty, then takes one task or, while tasks are short, a small batch, into `batch`.
+  // Blocks while empty, then takes one task or, while tasks are short, a small batch, into `batch`;
+  // those it found shed come in addition.
   // Returns how many; 0: the worker has to end. `loop_waits_for_room` tells the worker that the
   // loop asked to hear of this.
   std::size_t pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now, bool& loop_waits_for_room)
@@ -65,8 +67,18 @@ class TaskQueue {
   Level level() PS_EXCLUDES(mutex_);
   void set_capacity(std::size_t capacity) PS_EXCLUDES(mutex_);
 
+  // Tasks that wait longer than `limit` µs are not begun any more, and those beyond `target` µs
+  // while the wait is a standing one (see StandingWait); 0: no such limit. pop() returns them
+  // marked.
+  void set_wait_limits(TimeUs limit, TimeUs target) PS_EXCLUDES(mutex_);
+  // Appends the tasks that have waited longer than the limit to `expired`, marked. Returns when to
+  // look again.
+  TimeUs take_expired(TimeUs now, std::vector<TaskPtr>& expired) PS_EXCLUDES(mutex_);
+
   // Makes the worker that has idled longest end. Null when none is idle.
   Sleeper* retire_one() PS_EXCLUDES(mutex_);
+  // Makes that worker, which is not idle, end when it next comes for a task.
+  void retire(Sleeper& sleeper) PS_EXCLUDES(mutex_);
   // No more pushes; pop() hands out what is left and then 0.
   void close() PS_EXCLUDES(mutex_);
 
@@ -79,12 +91,15 @@ class TaskQueue {
   void wake(Sleeper& sleeper) PS_REQUIRES(mutex_);
   void room_was_made() PS_REQUIRES(mutex_);
   Level level_locked() PS_REQUIRES(mutex_);
+  void mark_if_shed(Task& task, TimeUs now) PS_REQUIRES(mutex_);
 
   Mutex mutex_;
   ConditionVariable not_full_;
   FairQueue<Task> tasks_ PS_GUARDED_BY(mutex_);
   std::vector<Sleeper*> idle_ PS_GUARDED_BY(mutex_);          // the longest idle first
   double estimated_run_ PS_GUARDED_BY(mutex_) = kUnknownRun;  // µs
+  TimeUs wait_limit_ PS_GUARDED_BY(mutex_) = 0;
+  StandingWait standing_wait_ PS_GUARDED_BY(mutex_);
   TimeUs last_pop_ PS_GUARDED_BY(mutex_) = 0;
   std::size_t blocked_pushers_ PS_GUARDED_BY(mutex_) = 0;
   bool loop_waits_for_room_ PS_GUARDED_BY(mutex_) = false;

@@ -10,6 +10,10 @@ namespace {
 
 // A task that runs this long holds up its batch; also the time after which waking is reconsidered.
 constexpr TimeUs kLong = 1'000;  // µs
+// A worker has as long again as the time-out to notice its stop token before it is taken for stuck,
+// within these bounds.
+constexpr TimeUs kShortestGrace = 100'000;   // µs
+constexpr TimeUs kLongestGrace = 1'000'000;  // µs
 
 }  // namespace
 
@@ -29,16 +33,16 @@ void ThreadPool::resize(unsigned wanted) {
   while (size() > std::max(wanted, 1U)) {
     const TaskQueue::Sleeper* retired = queue_->retire_one();
     if (retired == nullptr) return;
-    std::erase_if(workers_, [&](const auto& worker) { return worker->sleeper() == retired; });
+    std::erase_if(workers_, [&](const auto& worker) { return &worker->sleeper() == retired; });
   }
 }
 
 bool ThreadPool::start_one() {
   unsigned index = 0;  // the lowest that is free, so that names stay few
-  auto place = workers_.begin();
-  while (place != workers_.end() && (*place)->index() == index) ++place, ++index;
+  while (index_in_use(index)) ++index;
   try {
-    workers_.insert(place, std::make_unique<Worker>(index, *queue_, completions_, make_handler_()));
+    auto worker = std::make_unique<Worker>(index, *queue_, completions_, make_handler_());
+    workers_.push_back(std::move(worker));
     return true;
   } catch (const std::exception& error) {
     start_failure_ = error.what();
@@ -46,28 +50,68 @@ bool ThreadPool::start_one() {
   }
 }
 
-void ThreadPool::inspect(TimeUs now, TimeUs task_timeout, bool work_outstanding,
+bool ThreadPool::index_in_use(unsigned index) const {
+  const auto has_it = [index](const auto& worker) { return worker->index() == index; };
+  return std::ranges::any_of(workers_, has_it) || std::ranges::any_of(stuck_, has_it);
+}
+
+void ThreadPool::inspect(TimeUs now, const Patience& patience, bool work_outstanding,
                          Inspection& found) {
+  const TimeUs timeout = patience.task_timeout;
+  const TimeUs grace = std::clamp(timeout, kShortestGrace, kLongestGrace);
   found.look_again_at = kNever;
-  bool look_again_soon = false;
-  if (task_timeout > 0 && work_outstanding) found.look_again_at = now + task_timeout;
-  for (const auto& worker : workers_) {
-    if (task_timeout > 0) {
-      if (auto overdue = worker->time_out_if_begun_by(now - task_timeout)) {
-        found.overdue.push_back(*overdue);
-      } else if (const auto running = worker->running(); running && !running->answered) {
-        found.look_again_at = std::min(found.look_again_at, running->begun_at + task_timeout);
-      }
+  const auto look_again_by = [&found](TimeUs at) {
+    found.look_again_at = std::min(found.look_again_at, at);
+  };
+  if (timeout > 0 && work_outstanding) look_again_by(now + timeout);
+  std::size_t hopeless = 0;
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    Worker& worker = *workers_[i];
+    if (worker.take_back_if_begun_by(now - kLong, found.ended, taken_back_)) {
+      look_again_by(now + kLong);
     }
-    if (worker->take_back_if_begun_by(now - kLong, found.ended, taken_back_)) {
-      look_again_soon = true;
+    if (timeout == 0) continue;
+    if (auto overdue = worker.time_out_if_begun_by(now - timeout)) {
+      found.overdue.push_back(*overdue);
+    }
+    const auto running = worker.running();
+    if (!running) continue;
+    const TimeUs stuck_at = running->begun_at + timeout + grace;
+    if (!running->answered) {
+      look_again_by(running->begun_at + timeout);
+    } else if (now < stuck_at) {
+      look_again_by(stuck_at);
+    } else if (stuck_.size() < patience.max_stuck) {
+      found.stuck.push_back(*running);
+      quarantine(i--);
+    } else {
+      ++hopeless;
     }
   }
+  for (std::size_t i = 0; i < found.stuck.size(); ++i) start_one();
+  found.no_progress_possible = hopeless == workers_.size();
   if (!taken_back_.empty()) queue_->give_back(taken_back_);
+  look_again_by(queue_->take_expired(now, found.ended));
   const TaskQueue::Level level = queue_->wake_for_waiting();
-  if (look_again_soon || (level.depth > 0 && level.idle > 0)) {
-    found.look_again_at = std::min(found.look_again_at, now + kLong);
-  }
+  if (level.depth > 0 && level.idle > 0) look_again_by(now + kLong);
+}
+
+void ThreadPool::quarantine(std::size_t position) {
+  queue_->retire(workers_[position]->sleeper());
+  stuck_.push_back(std::move(workers_[position]));
+  workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(position));
+}
+
+void ThreadPool::came_back(unsigned index) {
+  // It ends without another task, so this waits no longer than a thread needs to return.
+  std::erase_if(stuck_, [index](const auto& worker) { return worker->index() == index; });
+}
+
+bool ThreadPool::can_progress() {
+  return std::ranges::any_of(workers_, [](const auto& worker) {
+    const auto running = worker->running();
+    return running && !running->answered;
+  });
 }
 
 void ThreadPool::cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled) {
@@ -81,8 +125,10 @@ void ThreadPool::cancel_all() {
 
 std::vector<Worker::Running> ThreadPool::running() {
   std::vector<Worker::Running> all;
-  for (const auto& worker : workers_) {
-    if (const auto running = worker->running()) all.push_back(*running);
+  for (const auto* workers : {&workers_, &stuck_}) {
+    for (const auto& worker : *workers) {
+      if (const auto running = worker->running()) all.push_back(*running);
+    }
   }
   return all;
 }
@@ -91,6 +137,7 @@ void ThreadPool::shutdown() {
   if (queue_ == nullptr) return;
   queue_->close();
   workers_.clear();  // joins each
+  stuck_.clear();
   queue_.reset();
 }
 

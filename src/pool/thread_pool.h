@@ -33,16 +33,30 @@ class ThreadPool {
   // Why the last resize could not start a worker; empty when it could.
   const std::string& start_failure() const { return start_failure_; }
 
+  // How long tasks may take.
+  struct Patience {
+    TimeUs task_timeout = 0;  // µs; 0: no limit, and no worker is ever taken for stuck
+    unsigned max_stuck = 0;   // workers given up for stuck and replaced, at once
+  };
   // What a look after the workers found.
   struct Inspection {
     std::vector<Worker::Running> overdue;  // marked answered just now: to be answered
-    std::vector<TaskPtr> ended;            // results that a long task kept waiting
+    std::vector<TaskPtr> ended;          // results that a long task kept waiting, and expired tasks
+    std::vector<Worker::Running> stuck;  // their workers were given up and replaced just now
+    // Every worker is past saving, and no more may be replaced.
+    bool no_progress_possible = false;
     TimeUs look_again_at = kNever;
   };
-  // Gives up tasks that run for `task_timeout` µs (0: none), frees what a long task holds up, and
-  // wakes idle workers for waiting tasks in case the estimates were wrong. `work_outstanding`: a
-  // task may begin before the next look.
-  void inspect(TimeUs now, TimeUs task_timeout, bool work_outstanding, Inspection& found);
+  // Gives up tasks that run or wait too long, replaces workers that do not come back from such a
+  // task, frees what a long task holds up, and wakes idle workers for waiting tasks in case the
+  // estimates were wrong. `work_outstanding`: a task may begin before the next look.
+  void inspect(TimeUs now, const Patience& patience, bool work_outstanding, Inspection& found);
+  // The worker of that index has come back from a task that was given up: if it was replaced, it
+  // ends now.
+  void came_back(unsigned index);
+  unsigned stuck() const { return static_cast<unsigned>(stuck_.size()); }
+  // Some worker runs a task that is not overdue, or none is needed: nothing but time is missing.
+  bool can_progress();
 
   // Takes the queued tasks of a client that left out of the queue into `cancelled`, and sets the
   // stop token of its running ones.
@@ -56,11 +70,15 @@ class ThreadPool {
 
  private:
   bool start_one();
+  bool index_in_use(unsigned index) const;
+  void quarantine(std::size_t position);
 
   HandlerFactory make_handler_;
   CompletionQueue& completions_;
   std::unique_ptr<TaskQueue> queue_;
-  std::vector<std::unique_ptr<Worker>> workers_;  // ascending by index()
+  std::vector<std::unique_ptr<Worker>> workers_;
+  // Given up and replaced; they retire when they come back. Ended before the queue is.
+  std::vector<std::unique_ptr<Worker>> stuck_;
   std::vector<TaskPtr> taken_back_;
   std::string start_failure_;
 };

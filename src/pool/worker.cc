@@ -35,7 +35,7 @@ void Worker::run() {
     }
     now = monotonic_now();  // pop() may have slept
     while (Task* task = begin_next(now)) {
-      compute(*task);
+      if (task->shed == Task::Shed::kNo) compute(*task);
       now = monotonic_now();
     }
     completions_.post(outbox_);

@@ -34,7 +34,7 @@ class Worker {
 
   static std::string name(unsigned index) { return "worker-" + std::to_string(index); }
   unsigned index() const { return index_; }
-  const TaskQueue::Sleeper* sleeper() const { return &sleeper_; }
+  TaskQueue::Sleeper& sleeper() { return sleeper_; }
 
   // The rest is for the loop thread.
 

@@ -15,20 +15,22 @@ constexpr double kLongestSample = 10'000;  // µs
 
 }  // namespace
 
-Admission::Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
-                     Counters& counters)
-    : pool_(pool),
+Admission::Admission(const Options& options, ThreadPool& pool, ConnectionTable& connections,
+                     TaskRecycler& recycler, Counters& counters)
+    : options_(options),
+      pool_(pool),
       connections_(connections),
       recycler_(recycler),
       counters_(counters),
       estimated_run_(kLongestSample) {}
 
-bool Admission::admit(Connection& connection, std::string_view line, TimeUs now) {
+Admission::Verdict Admission::admit(Connection& connection, std::string_view line, TimeUs now) {
   // Those who wait come first, and each of them gets its share.
   const bool its_turn = resuming_ ? share_ > 0 : waiting_.empty();
   if (!its_turn || !has_room()) {
+    if (options_.overload == Overload::kReject) return Verdict::kBusy;
     waiting_.push_back(connection.id());
-    return false;
+    return Verdict::kWait;
   }
   if (resuming_) --share_;
   --room_;
@@ -40,7 +42,7 @@ bool Admission::admit(Connection& connection, std::string_view line, TimeUs now)
   task->accepted_at = now;
   staged_.push_back(std::move(task));
   ++outstanding_;
-  return true;
+  return Verdict::kAdmitted;
 }
 
 void Admission::resume_waiting() {
@@ -69,6 +71,8 @@ bool Admission::submit(TimeUs now) {
 
 void Admission::on_ended(const Task& task) {
   --outstanding_;
+  ++ended_;
+  if (task.shed != Task::Shed::kNo) return;
   const TimeUs run = task.ended_at - task.begun_at;
   busy_time_ += run;
   const double sample = std::min(static_cast<double>(run), kLongestSample);

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/options.h"
 #include "core/stats.h"
 #include "net/connection_table.h"
 #include "pool/task_recycler.h"
@@ -20,12 +21,16 @@ namespace pool_server {
 // are served in turn, each an equal share of the room there is.
 class Admission {
  public:
-  Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
-            Counters& counters);
+  Admission(const Options& options, ThreadPool& pool, ConnectionTable& connections,
+            TaskRecycler& recycler, Counters& counters);
 
-  // Stages the request as a task. False: the queue is full, the connection is in line and will be
-  // resumed.
-  bool admit(Connection& connection, std::string_view line, TimeUs now);
+  enum class Verdict : unsigned char {
+    kAdmitted,
+    kWait,  // the queue is full: the connection is in line and will be resumed
+    kBusy,  // the queue is full, and --overload says to refuse
+  };
+  // Stages the request as a task, if there is room for it.
+  Verdict admit(Connection& connection, std::string_view line, TimeUs now);
 
   // End of round: lets those in line go on, as far as there is room.
   void resume_waiting();
@@ -42,11 +47,13 @@ class Admission {
 
   std::size_t outstanding() const { return outstanding_; }  // accepted and not come back
   std::size_t staged() const { return staged_.size(); }
+  std::uint64_t ended() const { return ended_; }   // tasks that came back
   TimeUs busy_time() const { return busy_time_; }  // µs of run time of all that ended
 
  private:
   bool has_room();
 
+  const Options& options_;
   ThreadPool& pool_;
   ConnectionTable& connections_;
   TaskRecycler& recycler_;
@@ -64,6 +71,7 @@ class Admission {
   double estimated_run_;  // µs, moving average
   bool estimate_known_ = false;
   TimeUs busy_time_ = 0;
+  std::uint64_t ended_ = 0;
 };
 
 }  // namespace pool_server

@@ -31,7 +31,9 @@ Clients::Clients(const Options& options, EventLoop& loop, Timers& timers,
       admission_(admission),
       router_(router),
       counters_(counters),
-      retry_accept_([this](TimeUs) { resume_accepting(); }) {}
+      retry_accept_([this](TimeUs) { resume_accepting(); }) {
+  reconfigure();
+}
 
 void Clients::listen(std::vector<ListeningSocket> sockets) {
   for (ListeningSocket& socket : sockets) {
@@ -62,6 +64,10 @@ void Clients::reap() {
 }
 
 void Clients::reconfigure() {
+  limits_ = {.max_unanswered = options_.max_inflight_per_connection,
+             .max_bytes_owed = options_.max_unsent};
+  timeouts_ = {
+      .idle = options_.idle_timeout, .line = options_.line_timeout, .send = options_.send_timeout};
   connections_.for_each([](Connection& connection) { connection.reconfigure(); });
 }
 
@@ -69,7 +75,7 @@ void Clients::begin_drain() {
   timers().disarm(retry_accept_);
   accept_paused_ = false;
   listeners_.clear();
-  connections_.for_each([](Connection& connection) { connection.begin_drain(); });
+  connections_.for_each([](Connection& connection) { connection.finish_up(/*linger=*/false); });
 }
 
 bool Clients::on_request(Connection& connection, std::string_view line) {
@@ -81,7 +87,11 @@ bool Clients::on_request(Connection& connection, std::string_view line) {
     router_.answer_stats(connection);
     return true;
   }
-  return admission_.admit(connection, line, loop().now());
+  const Admission::Verdict verdict = admission_.admit(connection, line, loop().now());
+  if (verdict != Admission::Verdict::kBusy) return verdict == Admission::Verdict::kAdmitted;
+  ++counters_.shed_busy;
+  router_.answer_error(connection, protocol::kServerBusy);
+  return true;
 }
 
 void Clients::on_line_too_long(Connection& connection) {
@@ -105,7 +115,24 @@ void Clients::on_changed(Connection& connection) {
   changed_.push_back(connection.id());
 }
 
+void Clients::on_expired(Connection& connection, Expiry expiry) {
+  if (expiry == Expiry::kSend) {  // it reads nothing, so there is nothing to say to it
+    ++counters_.slow_readers;
+    connection.close(/*broken=*/true);
+    return;
+  }
+  const bool idle = expiry == Expiry::kIdle;
+  ++(idle ? counters_.idle_closed : counters_.slow_lines);
+  router_.answer_error(connection, idle ? protocol::kIdleTooLong : protocol::kLineTooSlow);
+  connection.finish_up(/*linger=*/true);
+}
+
 void Clients::on_closed(Connection& connection, bool broken) {
+  if (const auto peer = peer_of_slot_.find(connection.id().slot); peer != peer_of_slot_.end()) {
+    const auto count = connections_of_peer_.find(peer->second);
+    if (--count->second == 0) connections_of_peer_.erase(count);
+    peer_of_slot_.erase(peer);
+  }
   if (connection.writer().unanswered() > 0) admission_.cancel(connection.id());
   connections_.bury(connection);
   if (accept_paused_) resume_accepting();
@@ -120,32 +147,49 @@ void Clients::on_accepted(UniqueFd socket) {
     log::write(LogLevel::kInfo, "accept-resumed", {}, "accepting connections again");
   }
   try {
-    if (connections_.open() >= options_.max_connections) {
-      refuse(std::move(socket));
+    if (const auto reason = reason_to_refuse(socket.get()); !reason.empty()) {
+      refuse(std::move(socket), reason);
       return;
     }
+    const bool count_peer = options_.max_connections_per_peer > 0;
+    const PeerKey peer = count_peer ? peer_key(socket.get()) : PeerKey();
     Connection& connection = connections_.add(std::move(socket), *this);
     connection.set_serial(++counters_.accepted);
+    if (count_peer) {
+      ++connections_of_peer_[peer];
+      peer_of_slot_[connection.id().slot] = peer;
+    }
     if (!log::enabled(LogLevel::kDebug)) return;
-    const std::string peer = connection.peer();
-    log::write(LogLevel::kDebug, "connected", {{"CONNECTION", id_of(connection)}, {"PEER", peer}},
-               fmt::format("connection {} from {}", connection.serial(), peer));
+    const std::string address = connection.peer();
+    log::write(LogLevel::kDebug, "connected",
+               {{"CONNECTION", id_of(connection)}, {"PEER", address}},
+               fmt::format("connection {} from {}", connection.serial(), address));
   } catch (const std::system_error& error) {  // no memory for it in the kernel
     on_accept_failed(error.code().value());
   }
 }
 
-// A newcomer over the limit is told so, rather than left in the backlog to wonder.
-void Clients::refuse(UniqueFd socket) {
+std::string_view Clients::reason_to_refuse(int socket) {
+  if (connections_.open() >= options_.max_connections) return protocol::kTooManyConnections;
+  if (options_.max_connections_per_peer == 0) return {};
+  const auto peer = connections_of_peer_.find(peer_key(socket));
+  const bool too_many =
+      peer != connections_of_peer_.end() && peer->second >= options_.max_connections_per_peer;
+  return too_many ? protocol::kTooManyFromPeer : std::string_view();
+}
+
+// A newcomer over a limit is told so, rather than left in the backlog to wonder.
+void Clients::refuse(UniqueFd socket, std::string_view reason) {
   ++counters_.refused;
   if (!std::exchange(limit_logged_, true)) {
-    log::write(LogLevel::kWarning, "connection-limit", {},
-               fmt::format("refusing connections: {} are open (--max-connections)",
-                           options_.max_connections));
+    const std::string peer = peer_name(socket.get());
+    log::write(LogLevel::kWarning, "connection-limit", {{"PEER", peer}},
+               fmt::format("refusing connections, {} are open, the first from {}: {}",
+                           connections_.open(), peer, reason));
   }
   const bool linger = connections_.open() < options_.max_connections + kLingeringRefusals;
   std::string text;
-  protocol::append_reply(Outcome::kError, protocol::kTooManyConnections, text);
+  protocol::append_reply(Outcome::kError, reason, text);
   connections_.add(std::move(socket), *this).refuse(text, linger);
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,14 +44,17 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_closed(Connection& connection, bool broken) override;
   std::size_t max_line() const override { return options_.max_line; }
   const ConnectionLimits& limits() const override { return limits_; }
-  TimeUs idle_timeout() const override { return options_.idle_timeout; }
+  const ConnectionTimeouts& timeouts() const override { return timeouts_; }
+  void on_expired(Connection& connection, Expiry expiry) override;
 
   // ListenerHost
   void on_accepted(UniqueFd socket) override;
   void on_accept_failed(int error) override;
 
  private:
-  void refuse(UniqueFd socket);
+  // Why a newcomer is turned away; empty: it is let in.
+  std::string_view reason_to_refuse(int socket);
+  void refuse(UniqueFd socket, std::string_view reason);
   void resume_accepting();
 
   const Options& options_;
@@ -59,6 +63,11 @@ class Clients final : public ConnectionHost, public ListenerHost {
   ReplyRouter& router_;
   Counters& counters_;
   ConnectionLimits limits_;
+  ConnectionTimeouts timeouts_;
+
+  // Kept while --max-connections-per-peer is set.
+  std::map<PeerKey, std::size_t> connections_of_peer_;
+  std::map<std::uint32_t, PeerKey> peer_of_slot_;
 
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;

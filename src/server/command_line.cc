@@ -62,6 +62,12 @@ std::size_t to_size(const std::string& text, std::size_t lowest, std::size_t hig
   return *size;
 }
 
+Overload to_overload(const std::string& text) {
+  if (text == "wait") return Overload::kWait;
+  if (text == "reject") return Overload::kReject;
+  throw std::invalid_argument("'" + text + "' is not one of wait, reject");
+}
+
 LogLevel to_log_level(const std::string& text) {
   static const std::map<std::string, LogLevel> kLevels = {{"debug", LogLevel::kDebug},
                                                           {"info", LogLevel::kInfo},
@@ -126,6 +132,24 @@ void add_options(CLI::App& app, Options& options) {
   add(app, "--worker-idle-timeout", "TIME", format_duration(defaults.worker_idle_timeout),
       "End workers above MIN that were not needed for this long",
       [&options](const std::string& text) { options.worker_idle_timeout = to_duration(text); });
+  add(app, "--overload", "wait|reject", "wait",
+      "With a full queue, stop reading or answer 'server busy'",
+      [&options](const std::string& text) { options.overload = to_overload(text); });
+  add(app, "--queue-timeout", "TIME", format_duration(defaults.queue_timeout),
+      "How long a task may wait for a worker; 0: as long as it takes",
+      [&options](const std::string& text) { options.queue_timeout = to_duration(text); });
+  add(app, "--queue-target", "TIME", format_duration(defaults.queue_target),
+      "Shed tasks while the wait stays above this; 0: never",
+      [&options](const std::string& text) { options.queue_target = to_duration(text); });
+  add(app, "--max-inflight-per-connection", "N", number(defaults.max_inflight_per_connection),
+      "Unanswered requests of one client; more are not read", [&options](const std::string& text) {
+        options.max_inflight_per_connection = parse_number<std::size_t>(text, 1, 10'000'000);
+      });
+  add(app, "--max-stuck-workers", "N", "",
+      "Workers replaced at a time because their task does not end (as many as --workers)",
+      [&options](const std::string& text) {
+        options.max_stuck_workers = parse_number(text, 0U, kMaxWorkers);
+      });
   add(app, "--handler", "NAME", defaults.handler, "The work to do: " + handler_names(),
       [&options](const std::string& text) {
         if (!find_handler(text)) {
@@ -141,6 +165,21 @@ void add_options(CLI::App& app, Options& options) {
       "Clients served at once; others are refused", [&options](const std::string& text) {
         options.max_connections = parse_number<std::size_t>(text, 1, 10'000'000);
       });
+  add(app, "--max-connections-per-peer", "N", number(defaults.max_connections_per_peer),
+      "Clients of one address, or one user of a unix socket; 0: no limit",
+      [&options](const std::string& text) {
+        options.max_connections_per_peer = parse_number<std::size_t>(text, 0, 10'000'000);
+      });
+  add(app, "--max-unsent", "SIZE", format_size(defaults.max_unsent),
+      "Stop reading from a client to which this much is owed", [&options](const std::string& text) {
+        options.max_unsent = to_size(text, 1, std::size_t{1} << 30);
+      });
+  add(app, "--line-timeout", "TIME", format_duration(defaults.line_timeout),
+      "How long a client may take to complete a line; 0: any time",
+      [&options](const std::string& text) { options.line_timeout = to_duration(text); });
+  add(app, "--send-timeout", "TIME", format_duration(defaults.send_timeout),
+      "How long a client may leave its replies unread; 0: for ever",
+      [&options](const std::string& text) { options.send_timeout = to_duration(text); });
   add(app, "--idle-timeout", "TIME", format_duration(defaults.idle_timeout),
       "Close connections without traffic for this long; 0: never",
       [&options](const std::string& text) { options.idle_timeout = to_duration(text); });

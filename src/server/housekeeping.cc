@@ -58,10 +58,26 @@ void Housekeeping::tick(TimeUs now) {
   if (!sized && !sample_due_.armed()) size_pool(now);
 }
 
-// Fed from the loop and from nowhere else: a loop that hangs must not look alive.
+// Fed from the loop and from nowhere else, and only while the pool gets on: neither a loop that
+// hangs nor workers that are all stuck must look alive.
 void Housekeeping::feed_watchdog(TimeUs now) {
-  service_manager::notify("WATCHDOG=1");
+  if (pool_makes_progress()) {
+    service_manager::notify("WATCHDOG=1");
+    starving_logged_ = false;
+  } else if (!std::exchange(starving_logged_, true)) {
+    log::write(LogLevel::kError, "watchdog-not-fed", {},
+               fmt::format("{} tasks wait and no worker gets on: the watchdog is not fed",
+                           pool_.queue().level().depth));
+  }
   timers_.arm(watchdog_, now + *watchdog_period_);
+}
+
+// Being overloaded is progress: something ended since the last look. So is a task that takes its
+// time and may. Waiting tasks with neither are not.
+bool Housekeeping::pool_makes_progress() {
+  const std::uint64_t ended = admission_.ended();
+  const bool any_ended = std::exchange(ended_when_fed_, ended) != ended;
+  return any_ended || pool_.queue().level().depth == 0 || pool_.can_progress();
 }
 
 void Housekeeping::tell_status(TimeUs now) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -31,6 +32,7 @@ class Housekeeping {
 
  private:
   void feed_watchdog(TimeUs now);
+  bool pool_makes_progress();
   void tell_status(TimeUs now);
   void size_pool(TimeUs now);
 
@@ -42,6 +44,8 @@ class Housekeeping {
 
   std::optional<TimeUs> watchdog_period_;
   Timer watchdog_;
+  std::uint64_t ended_when_fed_ = 0;
+  bool starving_logged_ = false;
 
   std::string status_;      // as told last
   TimeUs next_status_ = 0;  // at most one a second

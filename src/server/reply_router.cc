@@ -14,9 +14,22 @@ ReplyRouter::ReplyRouter(ConnectionTable& connections, Counters& counters, TaskR
       render_stats_(std::move(render_stats)) {}
 
 void ReplyRouter::deliver(TaskPtr ended) {
+  if (ended->shed != Task::Shed::kNo) {
+    ++(ended->shed == Task::Shed::kWaitedTooLong ? counters_.shed_timeout : counters_.shed_target);
+    ended->kind = Task::Kind::kRefusal;
+    ended->outcome = Outcome::kError;
+    ended->reply.clear();
+    protocol::append_reply(Outcome::kError, protocol::kWaitedTooLong, ended->reply);
+    pass_on(std::move(ended));
+    return;
+  }
   counters_.wait.record(ended->begun_at - ended->accepted_at);
   counters_.run.record(ended->ended_at - ended->begun_at);
   if (!ended->answered) ++counters_.completed;  // an overdue one was counted when it was answered
+  pass_on(std::move(ended));
+}
+
+void ReplyRouter::pass_on(TaskPtr ended) {
   Connection* connection = ended->answered ? nullptr : connections_.find(ended->connection);
   if (connection == nullptr) {
     ++counters_.dropped;

@@ -20,7 +20,7 @@ class ReplyRouter {
   ReplyRouter(ConnectionTable& connections, Counters& counters, TaskRecycler& recycler,
               std::function<std::string()> render_stats);
 
-  // A task has ended on a worker.
+  // A task has ended on a worker, or was shed.
   void deliver(TaskPtr ended);
   // A task was given up: its client gets an error in its place, its own result will be dropped.
   void answer_overdue(const Worker::Running& task, std::string_view message);
@@ -29,6 +29,7 @@ class ReplyRouter {
   void answer_stats(Connection& connection);
 
  private:
+  void pass_on(TaskPtr ended);
   void put(Connection& connection, TaskPtr answer, std::size_t text_bytes);
 
   ConnectionTable& connections_;

@@ -26,7 +26,7 @@ Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& 
       pool_(options_.min_workers, options_.queue_capacity, find_handler(options_.handler),
             completions_),
       router_(connections_, counters_, recycler_, [this] { return format_stats(view()); }),
-      admission_(pool_, connections_, recycler_, counters_),
+      admission_(options_, pool_, connections_, recycler_, counters_),
       clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),
       housekeeping_(options_, timers_, pool_, admission_, [this] { return view(); }),
       drain_(
@@ -39,6 +39,7 @@ Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& 
                fmt::format("started {} of {} workers: {}", pool_.size(), options_.min_workers,
                            pool_.start_failure()));
   }
+  configure_queue();
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
   clients_.listen(std::move(sockets));
 }
@@ -103,6 +104,7 @@ void Server::collect(std::vector<TaskPtr>& ended) {
           fmt::format("computed task {} of connection {} in {} us", task->number, client, us));
     }
     admission_.on_ended(*task);
+    if (task->answered) pool_.came_back(task->worker);
     router_.deliver(std::move(task));
   }
   ended.clear();
@@ -112,7 +114,11 @@ TimeUs Server::inspect_pool(TimeUs now, bool submitted) {
   if (submitted) inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
   if (admission_.outstanding() == 0) inspect_at_ = kNever;
   if (now < inspect_at_) return inspect_at_;
-  pool_.inspect(now, options_.task_timeout, admission_.outstanding() > 0, inspection_);
+  const unsigned max_stuck = options_.max_stuck_workers == Options::kAsWorkers
+                                 ? options_.max_workers
+                                 : options_.max_stuck_workers;
+  pool_.inspect(now, {.task_timeout = options_.task_timeout, .max_stuck = max_stuck},
+                admission_.outstanding() > 0, inspection_);
   inspect_at_ = inspection_.look_again_at;
   const std::string message = protocol::timed_out(options_.task_timeout);
   for (const Worker::Running& task : inspection_.overdue) {
@@ -125,9 +131,26 @@ TimeUs Server::inspect_pool(TimeUs now, bool submitted) {
     router_.answer_overdue(task, message);
   }
   inspection_.overdue.clear();
+  report_stuck_workers();
   const bool answered = !inspection_.ended.empty();
   collect(inspection_.ended);
   return answered ? now : inspect_at_;
+}
+
+void Server::report_stuck_workers() {
+  for (const Worker::Running& task : inspection_.stuck) {
+    ++counters_.quarantined;
+    log::write(LogLevel::kError, "worker-stuck",
+               {{"TASK", std::to_string(task.number)}, {"WORKER", Worker::name(task.worker)}},
+               fmt::format("{} does not come back from task {}: replaced, {} such",
+                           Worker::name(task.worker), task.number, pool_.stuck()));
+  }
+  inspection_.stuck.clear();
+  if (inspection_.no_progress_possible && !std::exchange(pool_stuck_, true)) {
+    log::write(LogLevel::kError, "pool-stuck", {},
+               "no worker can make progress any more: asking for a restart");
+    service_manager::notify("WATCHDOG=trigger");
+  }
 }
 
 void Server::begin_drain() {
@@ -147,13 +170,18 @@ void Server::reload() {
   } else {
     apply_reloadable(wanted.options, options_);
     log::set_level(options_.log_level);
-    pool_.queue().set_capacity(options_.queue_capacity);
+    configure_queue();
     housekeeping_.reconfigure();
     admission_.reconfigure();
     clients_.reconfigure();
     log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
   }
   service_manager::notify("READY=1");  // whatever came of it, the manager waits for this
+}
+
+void Server::configure_queue() {
+  pool_.queue().set_capacity(options_.queue_capacity);
+  pool_.queue().set_wait_limits(options_.queue_timeout, options_.queue_target);
 }
 
 void Server::report_abandoned_work() {
@@ -174,11 +202,13 @@ StatsView Server::view() {
   view.uptime = loop_.now() - started_at_;
   view.connections = connections_.open();
   view.workers = pool_.size();
+  view.stuck_workers = pool_.stuck();
   view.queue_depth = level.depth + admission_.staged();
   view.queue_capacity = options_.queue_capacity;
   // Batches are popped ahead of being run, hence the bound.
   view.active_workers = std::min<std::size_t>(
-      admission_.outstanding() - std::min(admission_.outstanding(), view.queue_depth),
+      admission_.outstanding() -
+          std::min(admission_.outstanding(), view.queue_depth + view.stuck_workers),
       view.workers);
   return view;
 }

@@ -45,6 +45,8 @@ class Server final : private RoundHooks, private EventSource {
 
   void collect(std::vector<TaskPtr>& ended);
   TimeUs inspect_pool(TimeUs now, bool submitted);
+  void report_stuck_workers();
+  void configure_queue();
   void begin_drain();
   void reload();
   void report_abandoned_work();
@@ -68,6 +70,7 @@ class Server final : private RoundHooks, private EventSource {
 
   const TimeUs started_at_;
   TimeUs inspect_at_ = kNever;
+  bool pool_stuck_ = false;
   std::vector<TaskPtr> ended_;
   ThreadPool::Inspection inspection_;
 };

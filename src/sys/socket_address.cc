@@ -210,6 +210,28 @@ std::vector<ListeningSocket> listen_on(const ListenAddress& address) {
   }
 }
 
+PeerKey peer_key(int fd) {
+  PeerKey key;
+  Address address;
+  address.length = sizeof address.storage;
+  if (::getpeername(fd, address.raw(), &address.length) != 0) return key;
+  key.family = address.family();
+  if (key.family == AF_INET) {
+    const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
+    std::memcpy(key.bytes.data(), &v4->sin_addr, sizeof v4->sin_addr);
+  } else if (key.family == AF_INET6) {
+    const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
+    std::memcpy(key.bytes.data(), &v6->sin6_addr, sizeof v6->sin6_addr);
+  } else if (key.family == AF_UNIX) {
+    ucred credentials{};
+    socklen_t length = sizeof credentials;
+    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0) {
+      std::memcpy(key.bytes.data(), &credentials.uid, sizeof credentials.uid);
+    }
+  }
+  return key;
+}
+
 std::string local_name(int fd) {
   return name_by(::getsockname, fd);
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <array>
+#include <compare>
 #include <string>
 #include <vector>
 
@@ -30,6 +32,16 @@ struct ListeningSocket {
 // file that no server listens on any more is replaced. Throws std::system_error, naming the
 // address.
 std::vector<ListeningSocket> listen_on(const ListenAddress& address);
+
+// Who is at the other end, as far as limits are concerned: an IP address without the port, or the
+// user of a unix socket's peer.
+struct PeerKey {
+  int family = 0;
+  std::array<unsigned char, 16> bytes{};
+
+  auto operator<=>(const PeerKey&) const = default;
+};
+PeerKey peer_key(int fd);
 
 // "127.0.0.1:4711", "[::1]:4711", "unix:/path", "unix" — for logs; empty when unknown.
 std::string local_name(int fd);

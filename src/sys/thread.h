@@ -22,8 +22,6 @@ class Thread {
 
   bool joinable() const { return joinable_; }
   void join();
-  // Lets go of a thread that will never end. Only for a process that is about to _exit.
-  void abandon() { joinable_ = false; }
 
  private:
   pthread_t thread_{};
