@@ -52,8 +52,9 @@ class Connection final : public EventSource {
   bool closed() const { return !socket_.valid(); }
   bool waiting_for_queue() const { return waiting_for_queue_; }
 
-  // Set while it is on the host's list of connections to settle.
+  // For the host: it is on the list of connections to settle; it was refused and only hears why.
   bool listed = false;
+  bool refused = false;
 
  private:
   enum class Phase : unsigned char {

@@ -55,34 +55,15 @@ bool ThreadPool::index_in_use(unsigned index) const {
   return std::ranges::any_of(workers_, has_it) || std::ranges::any_of(stuck_, has_it);
 }
 
-void ThreadPool::inspect(TimeUs now, const Patience& patience, bool work_outstanding,
+void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outstanding,
                          Inspection& found) {
-  const TimeUs timeout = patience.task_timeout;
-  const TimeUs grace = std::clamp(timeout, kShortestGrace, kLongestGrace);
   found.look_again_at = kNever;
-  const auto look_again_by = [&found](TimeUs at) {
-    found.look_again_at = std::min(found.look_again_at, at);
-  };
-  if (timeout > 0 && work_outstanding) look_again_by(now + timeout);
   std::size_t hopeless = 0;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
-    Worker& worker = *workers_[i];
-    if (worker.take_back_if_begun_by(now - kLong, found.ended, taken_back_)) {
-      look_again_by(now + kLong);
-    }
-    if (timeout == 0) continue;
-    if (auto overdue = worker.time_out_if_begun_by(now - timeout)) {
-      found.overdue.push_back(*overdue);
-    }
-    const auto running = worker.running();
-    if (!running) continue;
-    const TimeUs stuck_at = running->begun_at + timeout + grace;
-    if (!running->answered) {
-      look_again_by(running->begun_at + timeout);
-    } else if (now < stuck_at) {
-      look_again_by(stuck_at);
-    } else if (stuck_.size() < patience.max_stuck) {
-      found.stuck.push_back(*running);
+    workers_[i]->take_back_if_begun_by(now - kLong, found.ended, taken_back_);
+    if (judge(*workers_[i], now, patience.task_timeout, found) == Fate::kFine) continue;
+    if (stuck_.size() < patience.max_stuck) {
+      found.stuck.push_back(*workers_[i]->running());
       quarantine(i--);
     } else {
       ++hopeless;
@@ -91,9 +72,32 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, bool work_outstan
   for (std::size_t i = 0; i < found.stuck.size(); ++i) start_one();
   found.no_progress_possible = hopeless == workers_.size();
   if (!taken_back_.empty()) queue_->give_back(taken_back_);
-  look_again_by(queue_->take_expired(now, found.ended));
-  const TaskQueue::Level level = queue_->wake_for_waiting();
-  if (level.depth > 0 && level.idle > 0) look_again_by(now + kLong);
+  found.look_again_by(queue_->take_expired(now, found.ended));
+
+  // Until every task is either running or queued behind workers that all run one, something is in
+  // transit: popped, about to be posted, or waiting for a worker that is about to wake.
+  const std::size_t depth = queue_->wake_for_waiting().depth;
+  const std::size_t running = this->running().size();
+  const bool settled = outstanding == found.ended.size() + depth + running &&
+                       (depth == 0 || running == workers_.size() + stuck_.size());
+  if (!settled) found.look_again_by(now + kLong);
+  if (patience.task_timeout > 0 && outstanding > 0) {
+    found.look_again_by(now + patience.task_timeout);  // of a task that begins right now
+  }
+}
+
+ThreadPool::Fate ThreadPool::judge(Worker& worker, TimeUs now, TimeUs timeout, Inspection& found) {
+  if (timeout == 0) return Fate::kFine;
+  if (const auto overdue = worker.time_out_if_begun_by(now - timeout)) {
+    found.overdue.push_back(*overdue);
+  }
+  const auto running = worker.running();
+  if (!running) return Fate::kFine;
+  const TimeUs grace = std::clamp(timeout, kShortestGrace, kLongestGrace);
+  const TimeUs due = running->begun_at + timeout + (running->answered ? grace : 0);
+  if (running->answered && now >= due) return Fate::kStuck;
+  found.look_again_by(due);
+  return Fate::kFine;
 }
 
 void ThreadPool::quarantine(std::size_t position) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -46,11 +47,13 @@ class ThreadPool {
     // Every worker is past saving, and no more may be replaced.
     bool no_progress_possible = false;
     TimeUs look_again_at = kNever;
+
+    void look_again_by(TimeUs at) { look_again_at = std::min(look_again_at, at); }
   };
   // Gives up tasks that run or wait too long, replaces workers that do not come back from such a
   // task, frees what a long task holds up, and wakes idle workers for waiting tasks in case the
-  // estimates were wrong. `work_outstanding`: a task may begin before the next look.
-  void inspect(TimeUs now, const Patience& patience, bool work_outstanding, Inspection& found);
+  // estimates were wrong. `outstanding`: tasks pushed whose completion the caller has not got.
+  void inspect(TimeUs now, const Patience& patience, std::size_t outstanding, Inspection& found);
   // The worker of that index has come back from a task that was given up: if it was replaced, it
   // ends now.
   void came_back(unsigned index);
@@ -71,6 +74,8 @@ class ThreadPool {
  private:
   bool start_one();
   bool index_in_use(unsigned index) const;
+  enum class Fate : unsigned char { kFine, kStuck };
+  Fate judge(Worker& worker, TimeUs now, TimeUs timeout, Inspection& found);
   void quarantine(std::size_t position);
 
   HandlerFactory make_handler_;

@@ -109,16 +109,14 @@ void Worker::cancel_all() {
   for (const TaskPtr& task : unbegun_) task->cancelled = true;
 }
 
-bool Worker::take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
+void Worker::take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
                                    std::vector<TaskPtr>& unbegun) {
   const MutexLock lock(mutex_);
-  if (running_ != nullptr && running_->begun_at <= begun_by) {
-    std::move(ended_.begin(), ended_.end(), std::back_inserter(ended));
-    ended_.clear();
-    std::move(unbegun_.rbegin(), unbegun_.rend(), std::back_inserter(unbegun));
-    unbegun_.clear();
-  }
-  return !ended_.empty() || !unbegun_.empty();
+  if (running_ == nullptr || running_->begun_at > begun_by) return;
+  std::move(ended_.begin(), ended_.end(), std::back_inserter(ended));
+  ended_.clear();
+  std::move(unbegun_.rbegin(), unbegun_.rend(), std::back_inserter(unbegun));
+  unbegun_.clear();
 }
 
 Worker::Running Worker::describe() const {

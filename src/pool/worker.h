@@ -60,7 +60,7 @@ class Worker {
   // While the running task began at `begun_by` or earlier: appends the results it keeps waiting to
   // `ended` and the tasks it keeps waiting to `unbegun`. Returns whether the thread holds any
   // others than the one it runs afterwards.
-  bool take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
+  void take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
                              std::vector<TaskPtr>& unbegun) PS_EXCLUDES(mutex_);
 
  private:

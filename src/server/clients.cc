@@ -136,7 +136,8 @@ void Clients::on_closed(Connection& connection, bool broken) {
   if (connection.writer().unanswered() > 0) admission_.cancel(connection.id());
   connections_.bury(connection);
   if (accept_paused_) resume_accepting();
-  if (connections_.open() < options_.max_connections) limit_logged_ = false;
+  if (connection.refused) --refused_;
+  if (served() < options_.max_connections) limit_logged_ = false;
   if (!log::enabled(LogLevel::kDebug)) return;
   log::write(LogLevel::kDebug, "disconnected", {{"CONNECTION", id_of(connection)}},
              fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
@@ -170,7 +171,7 @@ void Clients::on_accepted(UniqueFd socket) {
 }
 
 std::string_view Clients::reason_to_refuse(int socket) {
-  if (connections_.open() >= options_.max_connections) return protocol::kTooManyConnections;
+  if (served() >= options_.max_connections) return protocol::kTooManyConnections;
   if (options_.max_connections_per_peer == 0) return {};
   const auto peer = connections_of_peer_.find(peer_key(socket));
   const bool too_many =
@@ -184,13 +185,14 @@ void Clients::refuse(UniqueFd socket, std::string_view reason) {
   if (!std::exchange(limit_logged_, true)) {
     const std::string peer = peer_name(socket.get());
     log::write(LogLevel::kWarning, "connection-limit", {{"PEER", peer}},
-               fmt::format("refusing connections, {} are open, the first from {}: {}",
-                           connections_.open(), peer, reason));
+               fmt::format("refusing connections, {} are open, the first from {}: {}", served(),
+                           peer, reason));
   }
-  const bool linger = connections_.open() < options_.max_connections + kLingeringRefusals;
   std::string text;
   protocol::append_reply(Outcome::kError, reason, text);
-  connections_.add(std::move(socket), *this).refuse(text, linger);
+  Connection& connection = connections_.add(std::move(socket), *this);
+  connection.refused = true;
+  connection.refuse(text, /*linger=*/++refused_ <= kLingeringRefusals);
 }
 
 void Clients::on_accept_failed(int error) {

@@ -35,6 +35,9 @@ class Clients final : public ConnectionHost, public ListenerHost {
   // No more newcomers, no more requests; connections end when nothing is owed to them.
   void begin_drain();
 
+  // Clients being served: those that only hear why they were refused do not count.
+  std::size_t served() const { return connections_.open() - refused_; }
+
   // ConnectionHost
   bool on_request(Connection& connection, std::string_view line) override;
   void on_line_too_long(Connection& connection) override;
@@ -73,6 +76,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
   Timer retry_accept_;
+  std::size_t refused_ = 0;
   bool accept_paused_ = false;
   bool accept_failure_logged_ = false;
   bool limit_logged_ = false;

@@ -16,6 +16,7 @@
 #include "sys/signal_fd.h"
 #include "sys/socket.h"
 #include "sys/socket_address.h"
+#include "sys/unique_fd.h"
 
 namespace pool_server {
 namespace {
@@ -76,6 +77,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace pool_server;
+  fill_standard_descriptors();
   const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   const CommandLine command_line = parse_command_line(arguments);
   std::cout << command_line.answer << std::flush;

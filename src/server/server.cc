@@ -118,7 +118,7 @@ TimeUs Server::inspect_pool(TimeUs now, bool submitted) {
                                  ? options_.max_workers
                                  : options_.max_stuck_workers;
   pool_.inspect(now, {.task_timeout = options_.task_timeout, .max_stuck = max_stuck},
-                admission_.outstanding() > 0, inspection_);
+                admission_.outstanding(), inspection_);
   inspect_at_ = inspection_.look_again_at;
   const std::string message = protocol::timed_out(options_.task_timeout);
   for (const Worker::Running& task : inspection_.overdue) {
@@ -200,7 +200,7 @@ StatsView Server::view() {
   const TaskQueue::Level level = pool_.queue().level();
   StatsView view{.counters = counters_};
   view.uptime = loop_.now() - started_at_;
-  view.connections = connections_.open();
+  view.connections = clients_.served();
   view.workers = pool_.size();
   view.stuck_workers = pool_.stuck();
   view.queue_depth = level.depth + admission_.staged();

@@ -1,5 +1,6 @@
 #include "sys/unique_fd.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,14 @@ void UniqueFd::reset() {
 
 void throw_errno(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
+}
+
+void fill_standard_descriptors() {
+  for (int fd = ::open("/dev/null", O_RDWR); fd >= 0; fd = ::open("/dev/null", O_RDWR)) {
+    if (fd <= STDERR_FILENO) continue;  // it took the place of a missing one
+    ::close(fd);
+    return;
+  }
 }
 
 UniqueFd checked_fd(int fd, const char* what) {

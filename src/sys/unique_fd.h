@@ -31,6 +31,10 @@ class UniqueFd {
 // Throws std::system_error from errno, saying what could not be done.
 [[noreturn]] void throw_errno(const char* what);
 
+// Opens /dev/null for each of stdin, stdout and stderr that is closed: the next descriptor this
+// process opens must not be taken for one of them.
+void fill_standard_descriptors();
+
 // The result of a call that makes a descriptor; throws when it failed.
 UniqueFd checked_fd(int fd, const char* what);
 
