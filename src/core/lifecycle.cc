@@ -1,5 +1,7 @@
 #include "core/lifecycle.h"
 
+#include <algorithm>
+
 namespace pool_server {
 
 void Lifecycle::request_stop(TimeUs now, TimeUs drain_timeout) {
@@ -9,6 +11,10 @@ void Lifecycle::request_stop(TimeUs now, TimeUs drain_timeout) {
   } else {
     stop_asked_again_ = true;
   }
+}
+
+void Lifecycle::hasten(TimeUs at) {
+  drain_deadline_ = std::min(drain_deadline_, at);
 }
 
 void Lifecycle::tick(TimeUs now, bool work_left) {

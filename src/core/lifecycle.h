@@ -22,6 +22,8 @@ class Lifecycle {
   bool cut_short() const { return cut_short_; }
 
   void request_stop(TimeUs now, TimeUs drain_timeout);
+  // Brings the drain's deadline forward to `at`.
+  void hasten(TimeUs at);
   void tick(TimeUs now, bool work_left);
 
  private:

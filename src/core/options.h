@@ -68,6 +68,9 @@ struct Options {
   TimeUs send_timeout = 60'000'000;
   // A connection without a request or reply for this long is closed. 0: never.
   TimeUs idle_timeout = 0;
+  // At a stop, leave the connections with the service manager for the next start, if it keeps
+  // descriptors: a restart then costs the clients nothing but a pause.
+  bool preserve_connections = true;
   // How long a stop may take for the work that was accepted.
   TimeUs drain_timeout = 30'000'000;
 

@@ -13,7 +13,7 @@ namespace pool_server {
 // A sequence number is reserved for each request, answered or refused; put() files its result, and
 // take_next() gives the results back in the order of the reservations. Node is the result itself,
 // linked through its own `Node* next` and named by its `std::uint64_t sequence`, so that nothing is
-// allocated here and an idle connection holds three words.
+// allocated here and an idle connection holds four words.
 //
 // Invariant: the held list is sorted by sequence, and every sequence in it is >= next_to_release_.
 template <class Node>
@@ -32,7 +32,6 @@ class ReorderBuffer {
   void put(std::unique_ptr<Node> owned) {
     Node* node = owned.release();
     assert(node->sequence >= next_to_release_ && node->sequence < next_to_reserve_);
-    ++held_;
     // Results come nearly in order, so the place is nearly always the end.
     if (head_ == nullptr || tail_->sequence < node->sequence) {
       (head_ == nullptr ? head_ : tail_->next) = node;
@@ -54,17 +53,21 @@ class ReorderBuffer {
     head_ = head_->next;
     node->next = nullptr;
     ++next_to_release_;
-    --held_;
     return node;
   }
 
+  // The results that are held, in order.
+  template <class Visit>
+  void for_each_held(Visit visit) const {
+    for (const Node* node = head_; node != nullptr; node = node->next) visit(*node);
+  }
+
   std::uint64_t outstanding() const { return next_to_reserve_ - next_to_release_; }
-  std::size_t held() const { return held_; }
+  std::uint64_t next_to_release() const { return next_to_release_; }
 
  private:
   std::uint64_t next_to_reserve_ = 0;
   std::uint64_t next_to_release_ = 0;
-  std::size_t held_ = 0;
   Node* head_ = nullptr;
   Node* tail_ = nullptr;  // meaningful only while head_ is not null
 };

@@ -1,10 +1,22 @@
 #include "core/stats.h"
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <string_view>
 
 namespace pool_server {
 
 namespace {
+
+// Carried over by a restart in this order: append only.
+constexpr std::array kTotals = {
+    &Counters::accepted,     &Counters::refused,     &Counters::completed,
+    &Counters::errors,       &Counters::timeouts,    &Counters::shed_busy,
+    &Counters::shed_timeout, &Counters::shed_target, &Counters::quarantined,
+    &Counters::idle_closed,  &Counters::slow_lines,  &Counters::slow_readers,
+    &Counters::cancelled,    &Counters::dropped,
+};
 
 void append(std::string& out, std::string_view key, std::uint64_t value) {
   out.append(" ").append(key).append("=").append(std::to_string(value));
@@ -15,6 +27,18 @@ std::uint64_t us(TimeUs time) {
 }
 
 }  // namespace
+
+std::vector<std::uint64_t> totals_of(const Counters& counters) {
+  std::vector<std::uint64_t> totals;
+  for (const auto member : kTotals) totals.push_back(counters.*member);
+  return totals;
+}
+
+void restore_totals(const std::vector<std::uint64_t>& totals, Counters& counters) {
+  for (std::size_t i = 0; i < std::min(totals.size(), kTotals.size()); ++i) {
+    counters.*kTotals[i] = totals[i];
+  }
+}
 
 std::string format_stats(const StatsView& view) {
   const Counters& counters = view.counters;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/ids.h"
 #include "core/latency_histogram.h"
@@ -29,6 +30,10 @@ struct Counters {
   LatencyHistogram wait;           // accepted to begun, of every task begun
   LatencyHistogram run;            // begun to ended
 };
+
+// The totals of `counters`, in an order that only ever grows at its end, and back.
+std::vector<std::uint64_t> totals_of(const Counters& counters);
+void restore_totals(const std::vector<std::uint64_t>& totals, Counters& counters);
 
 // Counters and the state of the moment, as STATS and STATUS= tell it.
 struct StatsView {

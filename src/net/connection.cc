@@ -1,6 +1,7 @@
 #include "net/connection.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "sys/socket.h"
@@ -80,6 +81,44 @@ void Connection::reconfigure() {
   host_.on_changed(*this);
 }
 
+void Connection::restore(CarriedConnection&& from) {
+  serial_ = from.serial;
+  reader_.restore(from);
+  writer_.append(from.unsent, host_.buffers());
+  if (!from.owed.empty()) {
+    carried_ = std::make_unique<std::deque<CarriedAnswer>>(
+        std::make_move_iterator(from.owed.begin()), std::make_move_iterator(from.owed.end()));
+  }
+  if (reader_.mid_line()) line_since_ = host_.loop().now();
+  admit_lines();
+  host_.on_changed(*this);
+}
+
+void Connection::prepare_to_carry() {
+  if (draining_) return;  // it is being seen out already
+  draining_ = to_be_carried_ = true;
+  host_.on_changed(*this);
+}
+
+bool Connection::ready_to_carry() const {
+  if (!to_be_carried_) return phase_ == Phase::kLingering;
+  const bool sent = !writer_.has_unsent() || send_blocked_;
+  return sent && !waiting_for_queue_ && writer_.unanswered() == 0 && !may_admit_more();
+}
+
+CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
+  CarriedConnection to;
+  to.cookie = socket_cookie(socket_.get());
+  to.serial = serial_;
+  writer_.carry(std::move(undone), to);
+  if (carried_ != nullptr) to.owed.insert(to.owed.end(), carried_->begin(), carried_->end());
+  if (const auto line = reader_.held_line()) {
+    to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, std::string(*line)});
+  }
+  reader_.carry(to);
+  return to;
+}
+
 void Connection::settle() {
   if (closed()) return;
   if (writer_.has_unsent() && !send_blocked_) {
@@ -94,7 +133,7 @@ void Connection::settle() {
     }
     send_blocked_ = writer_.has_unsent();
   }
-  if (!waiting_for_queue_ && reader_.may_have_line()) admit_lines();
+  if (may_admit_more()) admit_lines();
   if (complete()) {
     finish();
   } else {
@@ -120,8 +159,15 @@ ConnectionLoad Connection::load() const {
           .draining = draining_};
 }
 
+// There is something to admit without reading, and nothing in its way.
+bool Connection::may_admit_more() const {
+  return !waiting_for_queue_ && (carried_ != nullptr || reader_.may_have_line()) &&
+         may_admit(load(), host_.limits());
+}
+
 bool Connection::may_read() const {
-  return !reader_.has_backlog() && pool_server::may_read(load(), host_.limits());
+  return carried_ == nullptr && !reader_.has_backlog() &&
+         pool_server::may_read(load(), host_.limits());
 }
 
 void Connection::read() {
@@ -150,7 +196,24 @@ void Connection::read() {
   host_.on_changed(*this);
 }
 
+// What is owed from before a restart comes first. False: some of it still waits.
+bool Connection::admit_carried() {
+  while (carried_ != nullptr && !waiting_for_queue_ && may_admit(load(), host_.limits())) {
+    if (!host_.on_carried_answer(*this, carried_->front())) {
+      waiting_for_queue_ = true;
+      return false;
+    }
+    carried_->pop_front();
+    if (carried_->empty()) carried_.reset();
+  }
+  return carried_ == nullptr;
+}
+
 void Connection::admit_lines() {
+  if (!admit_carried()) {
+    reader_.keep_rest(host_.buffers());
+    return;
+  }
   bool any = false;
   while (!waiting_for_queue_ && may_admit(load(), host_.limits())) {
     const auto line = reader_.next(host_.max_line());
@@ -173,8 +236,9 @@ void Connection::admit_lines() {
 
 // Nothing more will come in, and nothing is owed.
 bool Connection::complete() const {
-  const bool input_done = draining_ || reader_.at_end_of_input();
-  return input_done && !reader_.may_have_line() && !waiting_for_queue_ &&
+  const bool input_done =
+      to_be_carried_ ? reader_.at_end_of_input() : draining_ || reader_.at_end_of_input();
+  return input_done && carried_ == nullptr && !reader_.may_have_line() && !waiting_for_queue_ &&
          writer_.unanswered() == 0 && !writer_.has_unsent();
 }
 

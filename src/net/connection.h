@@ -1,7 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "core/ids.h"
 #include "loop/event_loop.h"
@@ -38,6 +41,18 @@ class Connection final : public EventSource {
   void resume();
   // The host's limits or time-outs have changed.
   void reconfigure();
+  // Takes up what an earlier process left; before anything else happens to it.
+  void restore(CarriedConnection&& from);
+  // Reads no more, admits what was read, and then waits to be carried over. An end that the client
+  // asked for comes all the same.
+  void prepare_to_carry();
+  bool to_be_carried() const { return to_be_carried_; }
+  // All that can be done for it has been done.
+  bool ready_to_carry() const;
+  // What a restart carries over; `undone` as for ReplyWriter::carry.
+  CarriedConnection carry(std::vector<const Task*> undone) const;
+  int descriptor() const { return socket_.get(); }
+
   // Reads no more, and ends when nothing is owed. `linger`: the client has some time to read its
   // last reply even if it keeps sending.
   void finish_up(bool linger);
@@ -66,6 +81,8 @@ class Connection final : public EventSource {
   bool may_read() const;
   void read();
   void admit_lines();
+  bool admit_carried();
+  bool may_admit_more() const;
   bool complete() const;
   void finish();
   void discard_input();
@@ -83,6 +100,8 @@ class Connection final : public EventSource {
   ConnectionHost& host_;
   RequestReader reader_;
   ReplyWriter writer_;
+  // Answers owed from before a restart; they come before anything that is still to be decoded.
+  std::unique_ptr<std::deque<CarriedAnswer>> carried_;
   Timer timer_;
   TimeUs last_activity_;
   TimeUs line_since_ = 0;     // of a line that has begun; 0: none has
@@ -92,6 +111,7 @@ class Connection final : public EventSource {
   Phase phase_ = Phase::kServing;
   bool waiting_for_queue_ = false;
   bool draining_ = false;
+  bool to_be_carried_ = false;
   bool may_linger_ = true;
   bool send_blocked_ = false;  // the kernel took less than was due: wait for EPOLLOUT
 };

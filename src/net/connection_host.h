@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/read_gate.h"
+#include "core/snapshot.h"
 #include "loop/event_loop.h"
 #include "loop/timers.h"
 #include "net/buffer_pool.h"
@@ -27,6 +28,8 @@ class ConnectionHost {
   // A whole request. False: there is no room for it now; the connection keeps it, reads nothing
   // more, and offers it again when it is told to resume.
   virtual bool on_request(Connection& connection, std::string_view line) = 0;
+  // An answer that was owed when the server was restarted. False as above.
+  virtual bool on_carried_answer(Connection& connection, const CarriedAnswer& answer) = 0;
   // A line of more than max_line() bytes, which is being skipped.
   virtual void on_line_too_long(Connection& connection) = 0;
   virtual void on_received(Connection& connection, std::size_t bytes) = 0;

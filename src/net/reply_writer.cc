@@ -1,6 +1,8 @@
 #include "net/reply_writer.h"
 
+#include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <utility>
 
 namespace pool_server {
@@ -21,6 +23,27 @@ TaskPtr ReplyWriter::take_next() {
 void ReplyWriter::append(std::string_view reply, BufferPool& buffers) {
   buffers.lend(unsent_);
   unsent_.append(reply);
+}
+
+void ReplyWriter::carry(std::vector<const Task*> undone, CarriedConnection& to) const {
+  to.unsent = unsent_.bytes();
+  // An answer that came after its request was copied from a worker wins over the copy.
+  std::vector<const Task*> owed;
+  order_.for_each_held([&owed](const Task& answer) { owed.push_back(&answer); });
+  owed.insert(owed.end(), undone.begin(), undone.end());
+  std::ranges::stable_sort(owed, {}, &Task::sequence);
+  std::uint64_t next = order_.next_to_release();
+  for (const Task* task : owed) {
+    if (task->sequence < next) continue;
+    ++next;
+    if (task->kind == Task::Kind::kStats) {
+      to.owed.push_back({CarriedAnswer::Kind::kStats, Outcome::kOk, {}});
+    } else if (!task->reply.empty()) {
+      to.owed.push_back({CarriedAnswer::Kind::kReply, task->outcome, task->reply});
+    } else {
+      to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, task->text});
+    }
+  }
 }
 
 IoResult ReplyWriter::flush(int fd, BufferPool& buffers) {

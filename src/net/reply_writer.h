@@ -2,9 +2,11 @@
 
 #include <cstddef>
 #include <string_view>
+#include <vector>
 
 #include "core/byte_buffer.h"
 #include "core/reorder_buffer.h"
+#include "core/snapshot.h"
 #include "core/task.h"
 #include "net/buffer_pool.h"
 #include "sys/socket.h"
@@ -26,6 +28,10 @@ class ReplyWriter {
   // The next answer whose turn has come; null: none. Its reply is to be appended.
   TaskPtr take_next();
   void append(std::string_view reply, BufferPool& buffers);
+
+  // What a restart carries over: unsent output, and the answers owed in order. `undone` are this
+  // connection's requests that have no answer yet, in any order.
+  void carry(std::vector<const Task*> undone, CarriedConnection& to) const;
 
   // One send of everything that is due; how far it got.
   IoResult flush(int fd, BufferPool& buffers);

@@ -27,6 +27,24 @@ void RequestReader::keep_rest(BufferPool& buffers) {
   if (kept_.empty()) buffers.take_back(kept_);
 }
 
+void RequestReader::carry(CarriedConnection& to) const {
+  to.end_of_input = end_of_input_;
+  to.skipping_line = decoder_.skipping();
+  if (!decoder_.holding()) to.partial_line = decoder_.partial();
+  to.undecoded = kept_.bytes();
+}
+
+void RequestReader::restore(const CarriedConnection& from) {
+  end_of_input_ = from.end_of_input;
+  decoder_.restore(from.partial_line, from.skipping_line);
+  kept_.append(from.undecoded);
+}
+
+std::optional<std::string_view> RequestReader::held_line() const {
+  if (!decoder_.holding()) return std::nullopt;
+  return decoder_.partial();
+}
+
 // Dropping moves what is left, so it waits until the line that points in there is done with.
 void RequestReader::drop_decoded() {
   kept_.consume(decoded_);

@@ -6,6 +6,7 @@
 
 #include "core/byte_buffer.h"
 #include "core/line_decoder.h"
+#include "core/snapshot.h"
 #include "net/buffer_pool.h"
 
 namespace pool_server {
@@ -24,6 +25,11 @@ class RequestReader {
   void hold(const LineDecoder::Line& line) { decoder_.hold(line); }
   // Saves what next() has not consumed, before the caller's buffer is used for something else.
   void keep_rest(BufferPool& buffers);
+
+  // What a restart carries over, and back. A line that is held is not part of it: see held_line().
+  void carry(CarriedConnection& to) const;
+  void restore(const CarriedConnection& from);
+  std::optional<std::string_view> held_line() const;
 
   bool at_end_of_input() const { return end_of_input_; }
   // Bytes or a held line wait to be decoded, so the socket is not to be read.

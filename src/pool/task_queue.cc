@@ -94,6 +94,12 @@ void TaskQueue::cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled)
   room_was_made();
 }
 
+void TaskQueue::take_all(std::vector<TaskPtr>& tasks) {
+  const MutexLock lock(mutex_);
+  while (TaskPtr task = tasks_.pop()) tasks.push_back(std::move(task));
+  room_was_made();
+}
+
 TaskQueue::Level TaskQueue::wake_for_waiting() {
   const MutexLock lock(mutex_);
   wake_up_to(tasks_.size());

@@ -60,6 +60,8 @@ class TaskQueue {
   void give_back(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
   // Takes out what `connection` has queued and appends it to `cancelled`.
   void cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled) PS_EXCLUDES(mutex_);
+  // Takes out everything, in no particular order, and appends it to `tasks`.
+  void take_all(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
   // Wakes a worker for each task that has none. The estimate behind push_all can be wrong.
   Level wake_for_waiting() PS_EXCLUDES(mutex_);
   // Asks that the loop be woken when a worker next takes a task.

@@ -123,6 +123,23 @@ void ThreadPool::cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled
   for (const auto& worker : workers_) worker->cancel_tasks_of(connection);
 }
 
+void ThreadPool::surrender(std::vector<TaskPtr>& ended, std::vector<TaskPtr>& undone) {
+  queue_->take_all(undone);
+  for (const auto* workers : {&workers_, &stuck_}) {
+    for (const auto& worker : *workers) {
+      worker->take_back_if_begun_by(kNever, ended, undone);
+    }
+  }
+}
+
+void ThreadPool::copy_running(std::vector<TaskPtr>& copies) {
+  for (const auto* workers : {&workers_, &stuck_}) {
+    for (const auto& worker : *workers) {
+      if (TaskPtr copy = worker->copy_running()) copies.push_back(std::move(copy));
+    }
+  }
+}
+
 void ThreadPool::cancel_all() {
   for (const auto& worker : workers_) worker->cancel_all();
 }

@@ -64,6 +64,12 @@ class ThreadPool {
   // Takes the queued tasks of a client that left out of the queue into `cancelled`, and sets the
   // stop token of its running ones.
   void cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled);
+  // Gives up the work that has not begun: it goes to `undone`, and what has ended to `ended`. A
+  // task in transit between queue and worker may be missed: call again while some are unaccounted
+  // for.
+  void surrender(std::vector<TaskPtr>& ended, std::vector<TaskPtr>& undone);
+  // Appends copies of what is running for a client that still waits.
+  void copy_running(std::vector<TaskPtr>& copies);
   void cancel_all();  // sets every stop token
   std::vector<Worker::Running> running();
 

@@ -109,6 +109,16 @@ void Worker::cancel_all() {
   for (const TaskPtr& task : unbegun_) task->cancelled = true;
 }
 
+TaskPtr Worker::copy_running() {
+  const MutexLock lock(mutex_);
+  if (running_ == nullptr || running_->answered) return nullptr;
+  auto copy = std::make_unique<Task>();
+  copy->connection = running_->connection;
+  copy->sequence = running_->sequence;
+  copy->text = running_->text;  // the handler only reads it
+  return copy;
+}
+
 void Worker::take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
                                    std::vector<TaskPtr>& unbegun) {
   const MutexLock lock(mutex_);

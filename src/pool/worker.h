@@ -57,9 +57,12 @@ class Worker {
   void cancel_tasks_of(ConnectionId connection) PS_EXCLUDES(mutex_);
   void cancel_all() PS_EXCLUDES(mutex_);
 
+  // A copy of the request that is running, unless its client has been answered; null: there is
+  // none.
+  TaskPtr copy_running() PS_EXCLUDES(mutex_);
+
   // While the running task began at `begun_by` or earlier: appends the results it keeps waiting to
-  // `ended` and the tasks it keeps waiting to `unbegun`. Returns whether the thread holds any
-  // others than the one it runs afterwards.
+  // `ended` and the tasks it keeps waiting to `unbegun`.
   void take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
                              std::vector<TaskPtr>& unbegun) PS_EXCLUDES(mutex_);
 

@@ -72,6 +72,7 @@ bool Admission::submit(TimeUs now) {
 void Admission::on_ended(const Task& task) {
   --outstanding_;
   ++ended_;
+  if (task.answered) --overdue_;
   if (task.shed != Task::Shed::kNo) return;
   const TimeUs run = task.ended_at - task.begun_at;
   busy_time_ += run;

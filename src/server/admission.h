@@ -46,6 +46,10 @@ class Admission {
   void reconfigure() { room_ = 0, room_is_fresh_ = false; }
 
   std::size_t outstanding() const { return outstanding_; }  // accepted and not come back
+  // ... and whose client has not been answered either.
+  std::size_t awaited() const { return outstanding_ - overdue_; }
+  // A task was answered without having come back.
+  void on_overdue() { ++overdue_; }
   std::size_t staged() const { return staged_.size(); }
   std::uint64_t ended() const { return ended_; }   // tasks that came back
   TimeUs busy_time() const { return busy_time_; }  // µs of run time of all that ended
@@ -72,6 +76,7 @@ class Admission {
   bool estimate_known_ = false;
   TimeUs busy_time_ = 0;
   std::uint64_t ended_ = 0;
+  std::size_t overdue_ = 0;  // answered, and not come back
 };
 
 }  // namespace pool_server

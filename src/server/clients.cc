@@ -71,11 +71,28 @@ void Clients::reconfigure() {
   connections_.for_each([](Connection& connection) { connection.reconfigure(); });
 }
 
-void Clients::begin_drain() {
+void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
+  connections_.add(std::move(socket), *this).restore(std::move(state));
+}
+
+bool Clients::ready_to_carry() {
+  bool ready = true;
+  connections_.for_each(
+      [&ready](Connection& connection) { ready = ready && connection.ready_to_carry(); });
+  return ready;
+}
+
+void Clients::begin_drain(bool carry) {
   timers().disarm(retry_accept_);
   accept_paused_ = false;
   listeners_.clear();
-  connections_.for_each([](Connection& connection) { connection.finish_up(/*linger=*/false); });
+  connections_.for_each([carry](Connection& connection) {
+    if (carry) {
+      connection.prepare_to_carry();
+    } else {
+      connection.finish_up(/*linger=*/false);
+    }
+  });
 }
 
 bool Clients::on_request(Connection& connection, std::string_view line) {
@@ -91,6 +108,20 @@ bool Clients::on_request(Connection& connection, std::string_view line) {
   if (verdict != Admission::Verdict::kBusy) return verdict == Admission::Verdict::kAdmitted;
   ++counters_.shed_busy;
   router_.answer_error(connection, protocol::kServerBusy);
+  return true;
+}
+
+bool Clients::on_carried_answer(Connection& connection, const CarriedAnswer& answer) {
+  switch (answer.kind) {
+    case CarriedAnswer::Kind::kRequest:
+      return on_request(connection, answer.text);
+    case CarriedAnswer::Kind::kReply:
+      router_.answer_carried(connection, answer);
+      return true;
+    case CarriedAnswer::Kind::kStats:
+      router_.answer_stats(connection);
+      return true;
+  }
   return true;
 }
 

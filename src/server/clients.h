@@ -32,14 +32,21 @@ class Clients final : public ConnectionHost, public ListenerHost {
   // Options have changed.
   void reconfigure();
 
-  // No more newcomers, no more requests; connections end when nothing is owed to them.
-  void begin_drain();
+  // A connection of an earlier process.
+  void restore(UniqueFd socket, CarriedConnection&& state);
+
+  // No more newcomers, no more requests. Connections end when nothing is owed to them, or, to be
+  // carried over, stay until then.
+  void begin_drain(bool carry);
+  // Nothing more can be done for anyone before a hand-over.
+  bool ready_to_carry();
 
   // Clients being served: those that only hear why they were refused do not count.
   std::size_t served() const { return connections_.open() - refused_; }
 
   // ConnectionHost
   bool on_request(Connection& connection, std::string_view line) override;
+  bool on_carried_answer(Connection& connection, const CarriedAnswer& answer) override;
   void on_line_too_long(Connection& connection) override;
   void on_received(Connection& connection, std::size_t bytes) override;
   void on_sent(Connection& connection, std::size_t bytes) override;

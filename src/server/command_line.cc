@@ -68,6 +68,12 @@ Overload to_overload(const std::string& text) {
   throw std::invalid_argument("'" + text + "' is not one of wait, reject");
 }
 
+bool to_bool(const std::string& text) {
+  if (text == "yes") return true;
+  if (text == "no") return false;
+  throw std::invalid_argument("'" + text + "' is not one of yes, no");
+}
+
 LogLevel to_log_level(const std::string& text) {
   static const std::map<std::string, LogLevel> kLevels = {{"debug", LogLevel::kDebug},
                                                           {"info", LogLevel::kInfo},
@@ -186,6 +192,9 @@ void add_options(CLI::App& app, Options& options) {
   add(app, "--drain-timeout", "TIME", format_duration(defaults.drain_timeout),
       "How long a stop waits for accepted work",
       [&options](const std::string& text) { options.drain_timeout = to_duration(text); });
+  add(app, "--preserve-connections", "yes|no", "yes",
+      "Keep clients connected over a restart, where systemd stores descriptors",
+      [&options](const std::string& text) { options.preserve_connections = to_bool(text); });
   add(app, "--log-level", "LEVEL", "info", "debug, info, warning or error",
       [&options](const std::string& text) { options.log_level = to_log_level(text); });
 }

@@ -51,6 +51,18 @@ void Drain::on_events(std::uint32_t) {
   }
 }
 
+void Drain::stop_now() {
+  if (!lifecycle_.running()) return;
+  lifecycle_.request_stop(loop_.now(), /*drain_timeout=*/0);
+  begin_();
+}
+
+void Drain::hasten(TimeUs at) {
+  if (at >= lifecycle_.drain_deadline()) return;
+  lifecycle_.hasten(at);
+  timers_.arm(deadline_, at);
+}
+
 void Drain::tick(bool work_left) {
   lifecycle_.tick(loop_.now(), work_left);
   if (lifecycle_.stopped()) loop_.stop();

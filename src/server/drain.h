@@ -25,7 +25,12 @@ class Drain final : public EventSource {
   void on_events(std::uint32_t events) override;
   // End of round; ends the loop when the drain is over.
   void tick(bool work_left);
+  // Begins the drain as a signal does, and ends it in this round.
+  void stop_now();
+  // What is left is not worth waiting for any longer than until `at`.
+  void hasten(TimeUs at);
   bool running() const { return lifecycle_.running(); }
+  bool draining() const { return lifecycle_.draining(); }
   bool cut_short() const { return lifecycle_.cut_short(); }
 
  private:

@@ -62,6 +62,15 @@ void ReplyRouter::answer_error(Connection& connection, std::string_view message)
   put(connection, std::move(answer), 0);
 }
 
+void ReplyRouter::answer_carried(Connection& connection, const CarriedAnswer& carried) {
+  TaskPtr answer = recycler_.take();
+  answer->kind = Task::Kind::kRefusal;
+  answer->sequence = connection.writer().reserve(0);
+  answer->outcome = carried.outcome;
+  answer->reply = carried.text;
+  put(connection, std::move(answer), 0);
+}
+
 void ReplyRouter::answer_stats(Connection& connection) {
   TaskPtr answer = recycler_.take();
   answer->kind = Task::Kind::kStats;

@@ -26,6 +26,7 @@ class ReplyRouter {
   void answer_overdue(const Worker::Running& task, std::string_view message);
   // The loop's own answers: they keep their place in the order like any other.
   void answer_error(Connection& connection, std::string_view message);
+  void answer_carried(Connection& connection, const CarriedAnswer& answer);
   void answer_stats(Connection& connection);
 
  private:

@@ -1,6 +1,9 @@
 #include "server/server.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "core/protocol.h"
@@ -9,6 +12,7 @@
 #include "server/reload.h"
 #include "sys/clock.h"
 #include "sys/service_manager.h"
+#include "sys/socket.h"
 
 namespace pool_server {
 
@@ -16,10 +20,14 @@ namespace {
 
 // After handing out work, look after the workers this soon: the estimates may be wrong.
 constexpr TimeUs kInspectSoon = 1'000;
+// At a stop, tasks that were given up long ago have this long to come back.
+constexpr TimeUs kLastChance = 1'000'000;
+constexpr unsigned kTransitPause = 100;  // µs
+constexpr int kTransitTries = 1'000;
 
 }  // namespace
 
-Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals,
+Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
                std::function<CommandLine()> read_options)
     : options_(std::move(options)),
       loop_(timers_, *this),
@@ -41,28 +49,33 @@ Server::Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& 
   }
   configure_queue();
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
-  clients_.listen(std::move(sockets));
+  inherit(std::move(sockets.handovers));  // those who waited come before newcomers
+  clients_.listen(std::move(sockets.listeners));
 }
 
 Server::~Server() {
   loop_.remove(completions_.event().fd());
 }
 
-bool Server::run() {
+Server::End Server::run() {
   log::write(LogLevel::kInfo, "started", {},
              fmt::format("pool-server " POOL_SERVER_VERSION " serves '{}' with {} workers",
                          options_.handler, pool_.size()));
   service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
   loop_.run();
-  if (drain_.cut_short()) {
-    report_abandoned_work();
-    return false;
+  if (handover_) hand_over();
+  if (!drain_.cut_short()) {
+    pool_.shutdown();
+    log::write(LogLevel::kInfo, "stopped", {},
+               fmt::format("stopped after {} tasks", counters_.completed));
+    return {};
   }
-  pool_.shutdown();
-  log::write(LogLevel::kInfo, "stopped", {},
-             fmt::format("stopped after {} tasks", counters_.completed));
-  return true;
+  report_abandoned_work();
+  if (pool_stuck_) service_manager::notify("WATCHDOG=trigger");
+  // Carried over, nothing is lost but what a stuck worker had been given up with before.
+  const bool all_carried = handover_ && admission_.outstanding() == admission_.awaited();
+  return {.exit_status = all_carried ? 0 : kExitFailure, .workers_busy = true};
 }
 
 // The order matters: tasks reach the workers before the loop spends time on sending, and the look
@@ -78,7 +91,7 @@ TimeUs Server::end_of_round(TimeUs now) {
   housekeeping_.tick(now);
   const bool came_back = completions_.take_or_sleep(ended_);
   collect(ended_);
-  drain_.tick(connections_.open() > 0 || admission_.outstanding() > 0);
+  if (drain_.draining()) drain(now);
   if (came_back) return 0;
   return next_inspection == kNever ? kNever : std::max<TimeUs>(next_inspection - now, 0);
 }
@@ -128,6 +141,7 @@ TimeUs Server::inspect_pool(TimeUs now, bool submitted) {
                 {"WAIT_USEC", std::to_string(task.waited)},
                 {"RUN_USEC", std::to_string(now - task.begun_at)}},
                fmt::format("task {} on {} {}", task.number, Worker::name(task.worker), message));
+    admission_.on_overdue();
     router_.answer_overdue(task, message);
   }
   inspection_.overdue.clear();
@@ -149,13 +163,88 @@ void Server::report_stuck_workers() {
   if (inspection_.no_progress_possible && !std::exchange(pool_stuck_, true)) {
     log::write(LogLevel::kError, "pool-stuck", {},
                "no worker can make progress any more: asking for a restart");
-    service_manager::notify("WATCHDOG=trigger");
+    drain_.stop_now();  // hands over what is open, as a restart is the only way on
   }
 }
 
 void Server::begin_drain() {
   service_manager::notify("STOPPING=1");
-  clients_.begin_drain();
+  if (options_.preserve_connections) handover_ = Handover::offer();
+  clients_.begin_drain(/*carry=*/handover_.has_value());
+}
+
+void Server::drain(TimeUs now) {
+  const bool awaited = admission_.awaited() > 0 ||
+                       (handover_ ? !clients_.ready_to_carry() : connections_.open() > 0);
+  if (!awaited) drain_.hasten(now + kLastChance);
+  drain_.tick(awaited || admission_.outstanding() > 0);
+}
+
+void Server::inherit(std::vector<UniqueFd> handovers) {
+  if (handovers.empty()) return;
+  for (UniqueFd& channel : handovers) {
+    Handover::Inheritance inheritance = Handover::collect(std::move(channel));
+    restore_totals(inheritance.totals, counters_);
+    for (auto& [socket, state] : inheritance.connections) {
+      clients_.restore(std::move(socket), std::move(state));
+    }
+    if (!inheritance.fault.empty()) {
+      log::write(LogLevel::kError, "restore-failed", {},
+                 fmt::format("the snapshot of the last process cannot be used, {}: {} connections "
+                             "closed",
+                             inheritance.fault, inheritance.unknown));
+      continue;
+    }
+    const std::string count = std::to_string(inheritance.connections.size());
+    log::write(LogLevel::kInfo, "restored", {{"CONNECTIONS", count}},
+               fmt::format("restored {} connections", count));
+  }
+  service_manager::remove_stored_fds(Handover::kName);
+}
+
+void Server::hand_over() {
+  const std::vector<TaskPtr> undone = take_undone_work();
+  std::map<std::uint32_t, std::vector<const Task*>> undone_of_slot;
+  for (const TaskPtr& task : undone) {
+    if (connections_.find(task->connection) == nullptr) continue;
+    undone_of_slot[task->connection.slot].push_back(task.get());
+  }
+  std::vector<CarriedConnection> states;
+  std::vector<Connection*> carried;
+  std::vector<int> sockets;
+  connections_.for_each([&](Connection& connection) {
+    if (!connection.to_be_carried()) return;
+    states.push_back(connection.carry(std::move(undone_of_slot[connection.id().slot])));
+    carried.push_back(&connection);
+    sockets.push_back(connection.descriptor());
+  });
+  const std::size_t stored = handover_->store(std::move(states), sockets, totals_of(counters_));
+  for (std::size_t i = 0; i < carried.size(); ++i) {
+    // Stored ones stay open elsewhere; the others get an end in good order.
+    if (i >= stored) shut_down_sending(sockets[i]);
+    carried[i]->close(/*broken=*/false);
+  }
+  log::write(LogLevel::kInfo, "handed-over", {{"CONNECTIONS", std::to_string(stored)}},
+             fmt::format("handed over {} connections with {} requests, closed {} that did not fit",
+                         stored, undone.size(), carried.size() - stored));
+}
+
+// Everything that clients still wait for. Tasks are in transit between queue and workers for some
+// microseconds, in which nobody can take them: look until all are accounted for.
+std::vector<TaskPtr> Server::take_undone_work() {
+  std::vector<TaskPtr> undone;
+  for (int tries = 0; tries < kTransitTries; ++tries) {
+    pool_.surrender(ended_, undone);
+    collect(ended_);
+    completions_.take_or_sleep(ended_);
+    collect(ended_);
+    if (undone.size() + pool_.running().size() >= admission_.outstanding()) break;
+    ::usleep(kTransitPause);
+  }
+  pool_.copy_running(undone);
+  completions_.take_or_sleep(ended_);  // what ended after it was copied counts as ended
+  collect(ended_);
+  return undone;
 }
 
 // Between two rounds, when nothing is staged that was admitted under the old limits.

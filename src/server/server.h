@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "core/options.h"
@@ -15,8 +16,10 @@
 #include "server/clients.h"
 #include "server/command_line.h"
 #include "server/drain.h"
+#include "server/handover.h"
 #include "server/housekeeping.h"
 #include "server/reply_router.h"
+#include "server/sockets.h"
 #include "sys/signal_fd.h"
 #include "sys/socket_address.h"
 
@@ -29,13 +32,16 @@ class Server final : private RoundHooks, private EventSource {
   // Serves on `sockets`. `signals` has the stop signals blocked in every thread already. Throws
   // std::system_error when not a single worker can be started.
   // `read_options` reads command line and configuration anew, for a reload.
-  Server(Options options, std::vector<ListeningSocket> sockets, SignalFd& signals,
+  Server(Options options, StartingSockets sockets, SignalFd& signals,
          std::function<CommandLine()> read_options);
   ~Server();
 
-  // Until a stop signal has been obeyed. False: the drain was cut short, work was given up, and
-  // workers may still be busy with it.
-  bool run();
+  struct End {
+    int exit_status = 0;
+    bool workers_busy = false;  // they cannot be joined
+  };
+  // Until a stop signal has been obeyed.
+  End run();
 
  private:
   // RoundHooks
@@ -49,6 +55,12 @@ class Server final : private RoundHooks, private EventSource {
   void configure_queue();
   void begin_drain();
   void reload();
+  void drain(TimeUs now);
+  // Takes up what an earlier process left.
+  void inherit(std::vector<UniqueFd> handovers);
+  // Leaves to the next process what is still open.
+  void hand_over();
+  std::vector<TaskPtr> take_undone_work();
   void report_abandoned_work();
   StatsView view();
 
@@ -67,6 +79,7 @@ class Server final : private RoundHooks, private EventSource {
   Drain drain_;
   std::function<CommandLine()> read_options_;
   bool reload_requested_ = false;
+  std::optional<Handover> handover_;  // during a drain: open connections are to be carried over
 
   const TimeUs started_at_;
   TimeUs inspect_at_ = kNever;

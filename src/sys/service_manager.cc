@@ -52,4 +52,15 @@ std::optional<std::int64_t> watchdog_interval() {
   return static_cast<std::int64_t>(interval);
 }
 
+bool store_fd(int fd, const std::string& name, std::int64_t timeout) {
+  // FDPOLL=0: the manager would otherwise drop it as soon as its other end is closed.
+  const std::string state = "FDSTORE=1\nFDPOLL=0\nFDNAME=" + name;
+  return ::sd_pid_notify_with_fds(0, /*unset_environment=*/0, state.c_str(), &fd, 1) > 0 &&
+         ::sd_notify_barrier(/*unset_environment=*/0, static_cast<std::uint64_t>(timeout)) > 0;
+}
+
+void remove_stored_fds(const std::string& name) {
+  notify("FDSTOREREMOVE=1\nFDNAME=" + name);
+}
+
 }  // namespace pool_server::service_manager

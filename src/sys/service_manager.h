@@ -35,4 +35,10 @@ void notify_reloading();
 // How often the manager wants WATCHDOG=1 at the least, in µs; nullopt: not at all.
 std::optional<std::int64_t> watchdog_interval();
 
+// Asks the manager to keep a duplicate of `fd` under `name` until the next start of this service (a
+// restart keeps it, a stop drops it), and waits until it has dealt with that. Whether it kept it is
+// not known from here. False: it did not answer within `timeout` µs.
+bool store_fd(int fd, const std::string& name, std::int64_t timeout);
+void remove_stored_fds(const std::string& name);
+
 }  // namespace pool_server::service_manager

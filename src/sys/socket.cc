@@ -61,6 +61,13 @@ AcceptResult accept_connection(int listener) {
   }
 }
 
+std::uint64_t socket_cookie(int fd) {
+  std::uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) != 0) return 0;
+  return cookie;
+}
+
 void shut_down_sending(int fd) {
   // Fails only when the peer has gone already, which the next receive tells.
   (void)::shutdown(fd, SHUT_WR);

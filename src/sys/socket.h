@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
@@ -39,6 +40,8 @@ struct AcceptResult {
 
 AcceptResult accept_connection(int listener);
 
+// Names a socket in every process that has it (SO_COOKIE); 0 when it has no name.
+std::uint64_t socket_cookie(int fd);
 void shut_down_sending(int fd);
 void set_nonblocking(int fd);
 void set_close_on_exec(int fd);

@@ -1,0 +1,45 @@
+#include "server/sockets.h"
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "server/handover.h"
+#include "server/log.h"
+#include "sys/service_manager.h"
+
+namespace pool_server {
+
+StartingSockets take_sockets(const Options& options) {
+  StartingSockets sockets;
+  bool any_unknown = false;
+  for (auto& [fd, name] : service_manager::take_passed_fds()) {
+    if (service_manager::is_stream_listener(fd.get())) {
+      std::string address = local_name(fd.get());
+      sockets.listeners.push_back({std::move(fd), std::move(address), false});
+    } else if (name == Handover::kName) {
+      sockets.handovers.push_back(std::move(fd));
+    } else {
+      any_unknown = true;
+      log::write(
+          LogLevel::kWarning, "unknown-descriptor", {{"NAME", name}},
+          fmt::format("closing the passed descriptor '{}': not a listening stream socket", name));
+      service_manager::remove_stored_fds(name);
+    }
+  }
+  std::vector<std::string> addresses = options.listen;
+  if (sockets.listeners.empty() && addresses.empty()) {
+    if (any_unknown) {
+      throw std::runtime_error("none of the passed descriptors is a listening stream socket");
+    }
+    addresses.push_back(std::to_string(options.port));
+  }
+  for (const std::string& address : addresses) {
+    for (ListeningSocket& socket : listen_on(parse_listen_address(address))) {
+      sockets.listeners.push_back(std::move(socket));
+    }
+  }
+  return sockets;
+}
+
+}  // namespace pool_server
