@@ -30,6 +30,7 @@ Housekeeping::Housekeeping(const Options& options, Timers& timers, ThreadPool& p
       view_(std::move(view)),
       watchdog_period_(service_manager::watchdog_interval()),
       watchdog_([this](TimeUs now) { feed_watchdog(now); }),
+      manager_listens_(service_manager::is_listening()),
       status_due_([](TimeUs) {}),
       sizer_(options.min_workers, options.max_workers, options.worker_idle_timeout),
       sample_due_([](TimeUs) {}) {
@@ -81,7 +82,7 @@ bool Housekeeping::pool_makes_progress() {
 }
 
 void Housekeeping::tell_status(TimeUs now) {
-  if (!service_manager::is_listening()) return;
+  if (!manager_listens_) return;
   if (now < next_status_) {
     if (!status_due_.armed()) timers_.arm(status_due_, next_status_);
     return;

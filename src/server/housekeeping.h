@@ -47,6 +47,7 @@ class Housekeeping {
   std::uint64_t ended_when_fed_ = 0;
   bool starving_logged_ = false;
 
+  const bool manager_listens_;
   std::string status_;      // as told last
   TimeUs next_status_ = 0;  // at most one a second
   Timer status_due_;

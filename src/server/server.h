@@ -1,7 +1,6 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "core/options.h"
@@ -16,10 +15,11 @@
 #include "server/clients.h"
 #include "server/command_line.h"
 #include "server/drain.h"
-#include "server/handover.h"
 #include "server/housekeeping.h"
+#include "server/pool_watch.h"
 #include "server/reply_router.h"
 #include "server/sockets.h"
+#include "server/succession.h"
 #include "sys/signal_fd.h"
 #include "sys/socket_address.h"
 
@@ -49,19 +49,10 @@ class Server final : private RoundHooks, private EventSource {
   // EventSource, of the completion queue's eventfd
   void on_events(std::uint32_t events) override;
 
-  void collect(std::vector<TaskPtr>& ended);
-  TimeUs inspect_pool(TimeUs now, bool submitted);
-  void report_stuck_workers();
   void configure_queue();
   void begin_drain();
   void reload();
   void drain(TimeUs now);
-  // Takes up what an earlier process left.
-  void inherit(std::vector<UniqueFd> handovers);
-  // Leaves to the next process what is still open.
-  void hand_over();
-  std::vector<TaskPtr> take_undone_work();
-  void report_abandoned_work();
   StatsView view();
 
   Options options_;  // changed by reload() only, between two rounds
@@ -75,17 +66,14 @@ class Server final : private RoundHooks, private EventSource {
   ReplyRouter router_;
   Admission admission_;
   Clients clients_;
+  PoolWatch watch_;
+  Succession succession_;
   Housekeeping housekeeping_;
   Drain drain_;
   std::function<CommandLine()> read_options_;
   bool reload_requested_ = false;
-  std::optional<Handover> handover_;  // during a drain: open connections are to be carried over
 
   const TimeUs started_at_;
-  TimeUs inspect_at_ = kNever;
-  bool pool_stuck_ = false;
-  std::vector<TaskPtr> ended_;
-  ThreadPool::Inspection inspection_;
 };
 
 }  // namespace pool_server

@@ -1,0 +1,142 @@
+#include "server/pool_watch.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "core/protocol.h"
+#include "server/log.h"
+
+namespace pool_server {
+
+namespace {
+
+// After handing out work, look after the workers this soon: the estimates may be wrong.
+constexpr TimeUs kInspectSoon = 1'000;
+// Tasks are in transit between queue and worker for some microseconds, in which nobody can take
+// them: look this often, this many times.
+constexpr unsigned kTransitPause = 100;  // µs
+constexpr int kTransitTries = 1'000;
+
+}  // namespace
+
+PoolWatch::PoolWatch(const Options& options, ThreadPool& pool, CompletionQueue& completions,
+                     ConnectionTable& connections, Admission& admission, ReplyRouter& router,
+                     Counters& counters)
+    : options_(options),
+      pool_(pool),
+      completions_(completions),
+      connections_(connections),
+      admission_(admission),
+      router_(router),
+      counters_(counters) {}
+
+bool PoolWatch::collect() {
+  const bool came_back = completions_.take_or_sleep(ended_);
+  deliver(ended_);
+  return came_back;
+}
+
+TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
+  if (submitted) inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
+  if (admission_.outstanding() == 0) inspect_at_ = kNever;
+  if (now < inspect_at_) return inspect_at_;
+  const unsigned max_stuck = options_.max_stuck_workers == Options::kAsWorkers
+                                 ? options_.max_workers
+                                 : options_.max_stuck_workers;
+  pool_.inspect(now, {.task_timeout = options_.task_timeout, .max_stuck = max_stuck},
+                admission_.outstanding(), inspection_);
+  inspect_at_ = inspection_.look_again_at;
+  const bool answers = !inspection_.overdue.empty() || !inspection_.ended.empty();
+  answer_overdue(now);
+  report_stuck();
+  deliver(inspection_.ended);
+  return answers ? now : inspect_at_;
+}
+
+std::vector<TaskPtr> PoolWatch::take_undone_work() {
+  std::vector<TaskPtr> undone;
+  for (int tries = 0; tries < kTransitTries; ++tries) {
+    pool_.surrender(ended_, undone);
+    deliver(ended_);
+    collect();
+    if (undone.size() + pool_.running().size() >= admission_.outstanding()) break;
+    ::usleep(kTransitPause);
+  }
+  pool_.copy_running(undone);
+  collect();  // what ended after it was copied counts as ended
+  return undone;
+}
+
+void PoolWatch::report_abandoned_work() {
+  pool_.cancel_all();
+  for (const Worker::Running& task : pool_.running()) {
+    log::write(LogLevel::kWarning, "abandoned",
+               {{"TASK", std::to_string(task.number)}, {"WORKER", Worker::name(task.worker)}},
+               fmt::format("gave up task {} on {}", task.number, Worker::name(task.worker)));
+  }
+}
+
+void PoolWatch::deliver(std::vector<TaskPtr>& ended) {
+  const bool debug = log::enabled(LogLevel::kDebug);
+  for (TaskPtr& task : ended) {
+    if (debug) log_computed(*task);
+    admission_.on_ended(*task);
+    if (task->answered) pool_.came_back(task->worker);
+    router_.deliver(std::move(task));
+  }
+  ended.clear();
+}
+
+void PoolWatch::log_computed(const Task& task) {
+  if (task.shed != Task::Shed::kNo) return;
+  const Connection* connection = connections_.find(task.connection);
+  const std::string client = connection == nullptr ? "-" : std::to_string(connection->serial());
+  const std::string worker = Worker::name(task.worker);
+  const TimeUs run = task.ended_at - task.begun_at;
+  log::write_for_thread(
+      worker, LogLevel::kDebug, "computed",
+      {{"CONNECTION", client},
+       {"TASK", std::to_string(task.number)},
+       {"WORKER", worker},
+       {"WAIT_USEC", std::to_string(task.begun_at - task.accepted_at)},
+       {"RUN_USEC", std::to_string(run)}},
+      fmt::format("computed task {} of connection {} in {} us", task.number, client, run));
+}
+
+void PoolWatch::answer_overdue(TimeUs now) {
+  const std::string message = protocol::timed_out(options_.task_timeout);
+  for (const Worker::Running& task : inspection_.overdue) {
+    const Connection* connection = connections_.find(task.connection);
+    const std::string client = connection == nullptr ? "-" : std::to_string(connection->serial());
+    log::write(LogLevel::kWarning, "task-timeout",
+               {{"CONNECTION", client},
+                {"PEER", connection == nullptr ? "-" : connection->peer()},
+                {"TASK", std::to_string(task.number)},
+                {"WORKER", Worker::name(task.worker)},
+                {"WAIT_USEC", std::to_string(task.waited)},
+                {"RUN_USEC", std::to_string(now - task.begun_at)}},
+               fmt::format("task {} of connection {} on {} {}", task.number, client,
+                           Worker::name(task.worker), message));
+    admission_.on_overdue();
+    router_.answer_overdue(task, message);
+  }
+  inspection_.overdue.clear();
+}
+
+void PoolWatch::report_stuck() {
+  for (const Worker::Running& task : inspection_.stuck) {
+    ++counters_.quarantined;
+    log::write(LogLevel::kError, "worker-stuck",
+               {{"TASK", std::to_string(task.number)}, {"WORKER", Worker::name(task.worker)}},
+               fmt::format("{} does not come back from task {}: replaced, {} such",
+                           Worker::name(task.worker), task.number, pool_.stuck()));
+  }
+  inspection_.stuck.clear();
+  if (!inspection_.no_progress_possible || std::exchange(pool_is_stuck_, true)) return;
+  log::write(LogLevel::kError, "pool-stuck", {}, "no worker can make progress any more");
+}
+
+}  // namespace pool_server

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <vector>
+
+#include "core/options.h"
+#include "core/stats.h"
+#include "core/task.h"
+#include "net/connection_table.h"
+#include "pool/completion_queue.h"
+#include "pool/thread_pool.h"
+#include "server/admission.h"
+#include "server/reply_router.h"
+
+namespace pool_server {
+
+// Takes back from the pool what has ended, and looks after what does not end: overdue tasks are
+// answered, stuck workers replaced, and a pool that is past saving is reported. Loop thread only.
+class PoolWatch {
+ public:
+  PoolWatch(const Options& options, ThreadPool& pool, CompletionQueue& completions,
+            ConnectionTable& connections, Admission& admission, ReplyRouter& router,
+            Counters& counters);
+
+  // End of round, last: delivers what has come back. True: there was something, and more may come;
+  // otherwise the next completion wakes the loop.
+  bool collect();
+  // End of round. `submitted`: work was handed out. Returns when to come again.
+  TimeUs inspect(TimeUs now, bool submitted);
+
+  // No worker can make progress any more.
+  bool pool_is_stuck() const { return pool_is_stuck_; }
+
+  // Takes all work back that has not ended, for another process to do. What is running is copied.
+  std::vector<TaskPtr> take_undone_work();
+  // At the very end: sets every stop token, and logs what is being given up.
+  void report_abandoned_work();
+
+ private:
+  void deliver(std::vector<TaskPtr>& ended);
+  void log_computed(const Task& task);
+  void answer_overdue(TimeUs now);
+  void report_stuck();
+
+  const Options& options_;
+  ThreadPool& pool_;
+  CompletionQueue& completions_;
+  ConnectionTable& connections_;
+  Admission& admission_;
+  ReplyRouter& router_;
+  Counters& counters_;
+
+  TimeUs inspect_at_ = kNever;
+  bool pool_is_stuck_ = false;
+  std::vector<TaskPtr> ended_;
+  ThreadPool::Inspection inspection_;
+};
+
+}  // namespace pool_server
