@@ -120,7 +120,7 @@ CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
 }
 
 void Connection::settle() {
-  if (closed()) return;
+  if (closed() || phase_ == Phase::kLingering) return;
   if (writer_.has_unsent() && !send_blocked_) {
     const IoResult sent = writer_.flush(socket_.get(), host_.buffers());
     if (sent.status == IoStatus::kError) {
@@ -165,9 +165,13 @@ bool Connection::may_admit_more() const {
          may_admit(load(), host_.limits());
 }
 
+// Received or carried over, and not admitted: its turn comes before the socket's.
+bool Connection::has_backlog() const {
+  return carried_ != nullptr || reader_.has_backlog();
+}
+
 bool Connection::may_read() const {
-  return carried_ == nullptr && !reader_.has_backlog() &&
-         pool_server::may_read(load(), host_.limits());
+  return !has_backlog() && pool_server::may_read(load(), host_.limits());
 }
 
 void Connection::read() {
@@ -287,7 +291,7 @@ Connection::Due Connection::next_due() const {
   } else if (line_since_ != 0 && may_read()) {
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
-  if (!writer_.has_unsent() && writer_.unanswered() == 0) {
+  if (!writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog()) {
     consider(timeouts.idle, last_activity_, Expiry::kIdle);
   }
   return due;

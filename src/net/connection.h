@@ -78,6 +78,7 @@ class Connection final : public EventSource {
   };
 
   ConnectionLoad load() const;
+  bool has_backlog() const;
   bool may_read() const;
   void read();
   void admit_lines();

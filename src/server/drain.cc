@@ -47,8 +47,12 @@ void Drain::on_events(std::uint32_t) {
                            first ? "finishing the work that was accepted" : "stopping at once"));
     if (!first) continue;
     if (lifecycle_.drain_deadline() != kNever) timers_.arm(deadline_, lifecycle_.drain_deadline());
-    begin_();
+    begin_asked_ = true;
   }
+}
+
+void Drain::begin_if_asked() {
+  if (std::exchange(begin_asked_, false)) begin_();
 }
 
 void Drain::stop_now() {

@@ -23,7 +23,10 @@ class Drain final : public EventSource {
   ~Drain();
 
   void on_events(std::uint32_t events) override;
-  // End of round; ends the loop when the drain is over.
+  // End of round, first: begins the drain when it was asked for. Not while events are dispatched,
+  // as others of the round may name what goes.
+  void begin_if_asked();
+  // End of round, last; ends the loop when the drain is over.
   void tick(bool work_left);
   // Begins the drain as a signal does, and ends it in this round.
   void stop_now();
@@ -41,6 +44,7 @@ class Drain final : public EventSource {
   std::function<void()> begin_;
   std::function<void()> reload_;
   Lifecycle lifecycle_;
+  bool begin_asked_ = false;
   Timer deadline_;  // only wakes the loop, tick() decides
 };
 

@@ -78,6 +78,7 @@ Server::End Server::run() {
 // The order matters: tasks reach the workers before the loop spends time on sending, and the look
 // for completions comes last, so that a worker needs to wake the loop only when it really sleeps.
 TimeUs Server::end_of_round(TimeUs now) {
+  drain_.begin_if_asked();
   admission_.resume_waiting();
   bool submitted = admission_.submit(now);
   clients_.settle();
