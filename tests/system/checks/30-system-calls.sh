@@ -1,0 +1,86 @@
+# The list in SystemCallFilter= is exact: each call on it is missed when it is taken away. (That no
+# other call is made is checked at the end of every file of checks.)
+
+# shellcheck disable=SC2034  # told to still_clean: here it is on purpose that calls are refused
+filter_is_tested=yes
+
+# One client at a time, so that a second one is refused.
+configure 'max-connections=1' 'workers=2'
+second_client_is_refused() {
+  exec {first}<> /dev/tcp/127.0.0.1/9090 &&
+    echo good >&"$first" && read -r -t 2 <&"$first" &&
+    equal 'ERROR: too many connections' "$(echo good | timeout 2 nc -N localhost 9090)" &&
+    exec {first}>&-
+}
+# The other end of a restart: a client and half its request are carried over.
+stays_connected() {
+  local reply
+  exec {first}<> /dev/tcp/127.0.0.1/9090 && printf 'half ' >&"$first" &&
+    systemctl restart "$service" &&
+    echo line >&"$first" && read -r -t 2 reply <&"$first" &&
+    equal "$(digest 'half line')" "$reply" && exec {first}>&-
+}
+exercise() {  # one life of the service, with everything that makes it call the system
+  systemctl restart "$service" &&
+    second_client_is_refused &&
+    wait_for 2 has_value ' connections=1 ' one_connection &&
+    equal "$(digest good) ERROR: invalid input" \
+      "$(printf 'good\nbad\n' | timeout 2 nc -N localhost 9090 | paste -s -d ' ')" &&
+    contains "$(timeout 2 nc -N localhost 9090 <<< STATS)" stats: &&
+    systemctl reload "$service" &&
+    wait_for 5 is SubState running &&
+    stays_connected &&
+    wait_for 2 has_value "$(digest again)" ask again &&
+    systemctl stop "$service" &&
+    is Result success
+}
+
+one_connection() {  # the one that asks
+  echo STATS | timeout 2 nc -N localhost 9090 | grep -o ' connections=1 '
+}
+
+calls() {
+  systemctl show --property SystemCallFilter --value "$service" | tr ' ' '\n'
+}
+# Those systemd allows to every process; they are not on the list in the unit.
+listed() {
+  comm -23 <(sed -n 's/^SystemCallFilter=//p' "/lib/systemd/system/$service" | tr ' ' '\n' | sort) \
+    <(systemd-analyze syscall-filter @default | sed -n 's/^ *\([a-z0-9_]*\)$/\1/p' | sort)
+}
+check 'the list is what systemd enforces' \
+  equal '' "$(comm -23 <(listed) <(calls | sort))"
+check 'it names no call that systemd allows anyway, nor a group' \
+  equal "$(listed)" "$(sed -n 's/^SystemCallFilter=//p' "/lib/systemd/system/$service" |
+    tr ' ' '\n' | sort)"
+
+# No restarts by systemd: what a missing call breaks is to stay broken.
+drop_in "$service" '[Service]' 'Restart=no'
+require 'with the whole list everything works' exercise
+
+# Killed by SIGSYS, 31; or 228, where systemd's own steps before the program need the call. Told by
+# the journal, since a client still waiting makes the socket start the service again at once.
+refusals() {
+  journal --unit "$service" --grep 'status=(31/SYS|228/SECCOMP)' | wc -l
+}
+killed_without() {
+  local before after
+  before=$(refusals)
+  drop_in "$service" '[Service]' 'Restart=no' "SystemCallFilter=~$1"
+  exercise
+  after=$(refusals)
+  # The socket too, for no client to be left over.
+  systemctl stop pool-server.socket "$service"
+  systemctl reset-failed pool-server.socket "$service"
+  systemctl start pool-server.socket
+  [ "$after" -gt "$before" ]
+}
+number=0
+for call in $(listed); do
+  number=$((number + 1))
+  check "it needs $call" killed_without "$call"
+done
+check "there were some ($number)" [ "$number" -gt 20 ]
+
+no_drop_in "$service"
+systemctl reset-failed "$service"
+check 'and with the whole list again it works' works

@@ -1,0 +1,23 @@
+# The package is installed as a user would; every other machine begins where this one ends.
+
+if dpkg -s pool-server > /dev/null 2>&1; then
+  dpkg --purge pool-server > /dev/null  # the host's own
+fi
+
+install_it() {
+  apt-get install -y /system-test/pool-server.deb &&
+    equal 'install ok installed' "$(dpkg-query -W -f '${Status}' pool-server)"
+}
+require 'apt installs the package' install_it
+check 'the socket is enabled' systemctl is-enabled pool-server.socket
+check 'the socket listens' is SubState listening pool-server.socket
+check 'the service waits for its first client' is ActiveState inactive
+check 'nothing runs' not pgrep -x pool-server
+check 'the units have no faults' \
+  systemd-analyze verify /lib/systemd/system/pool-server.socket \
+  /lib/systemd/system/pool-server.service /lib/systemd/system/pool-server@test.service
+check 'every file of the package is as it was built' \
+  has_value '' dpkg --verify pool-server
+check 'the configuration is a conffile' \
+  contains "$(dpkg-query -W -f '${Conffiles}' pool-server)" "$config"
+check 'the installed configuration is accepted' pool-server --check-config "$config"

@@ -1,0 +1,162 @@
+# What the checks are written with. Everything here runs inside the machine, as root.
+
+service=pool-server.service
+config=/etc/pool-server/pool-server.conf
+failures=0
+
+# check WHAT COMMAND...: the command succeeds. Its output is shown only where it does not.
+check() {
+  local what=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "PASS $what"
+  else
+    failures=$((failures + 1))
+    echo "FAIL $what"
+    printf '%s\n' "$output" "(failed: $*)" | tail -n 40 | sed 's/^/     | /'
+  fi
+}
+
+# require WHAT COMMAND...: as check, but without it the rest of the file would tell nothing.
+require() {
+  check "$@"
+  [ "$failures" = 0 ] || finish
+}
+
+# equal WANT GOT
+equal() {
+  [ "$1" = "$2" ] || { printf 'wanted: %s\ngot:    %s\n' "$1" "$2"; return 1; }
+}
+
+# contains TEXT PART
+contains() {
+  [[ $1 == *"$2"* ]] || { printf 'wanted: ... %s ...\ngot:    %s\n' "$2" "$1"; return 1; }
+}
+
+not() {
+  ! "$@"
+}
+
+# wait_for SECONDS COMMAND...: polls until the command succeeds.
+wait_for() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" > /dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$end" ]; then
+      echo "waited in vain; at last:"
+      "$@"
+      return
+    fi
+    sleep 0.05
+  done
+}
+
+# ask REQUEST [NC-ARGUMENTS]: one client, one connection, what it was answered.
+ask() {
+  local request=$1
+  shift
+  [ $# -gt 0 ] || set -- 127.0.0.1 9090
+  printf '%s\n' "$request" | timeout 10 nc -N "$@"
+}
+
+digest() {
+  echo "result: $(printf %s "$1" | sha256sum | cut -d ' ' -f 1)"
+}
+
+# works [NC-ARGUMENTS]: a client gets the right answers.
+works() {
+  equal "$(digest 'good data')" "$(ask 'good data' "$@")" &&
+    equal 'ERROR: invalid input' "$(ask bad "$@")"
+}
+
+property() {
+  systemctl show --property "$1" --value "${2:-$service}"
+}
+
+main_pid() {
+  property MainPID "${1:-$service}"
+}
+
+# is PROPERTY VALUE [UNIT]
+is() {
+  equal "$2" "$(property "$1" "${3:-$service}")"
+}
+
+# has_value VALUE COMMAND...: for what changes by itself, with wait_for.
+has_value() {
+  local want=$1
+  shift
+  equal "$want" "$("$@")"
+}
+
+# drop_in UNIT LINE...: settings for this machine only.
+drop_in() {
+  local directory=/run/systemd/system/$1.d
+  mkdir -p "$directory"
+  shift
+  printf '%s\n' "$@" > "$directory/system-test.conf"
+  systemctl daemon-reload
+}
+
+no_drop_in() {
+  rm -rf "/run/systemd/system/$1.d"
+  systemctl daemon-reload
+}
+
+# configure LINE...: replaces the configuration, by another file, as editors do.
+configure() {
+  printf '%s\n' "$@" > "$config.new"
+  mv "$config.new" "$config"
+}
+
+# journal ARGUMENT...: of this boot, which is this file of checks.
+journal() {
+  journalctl --sync
+  journalctl --boot --quiet --no-pager "$@"
+}
+
+# event NAME [MATCH...]: such an event was logged by the service.
+event() {
+  local name=$1
+  shift
+  [ -n "$(journal --unit "$service" POOL_SERVER_EVENT="$name" "$@")" ]
+}
+
+# field EVENT FIELD: the last value of that field in such events.
+field() {
+  journal --unit "$service" --output=cat --output-fields="$2" -n 1 POOL_SERVER_EVENT="$1"
+}
+
+# stat KEY [NC-ARGUMENTS]: one number of STATS.
+stat_value() {
+  local key=$1
+  shift
+  ask STATS "$@" | tr ' ' '\n' | sed -n "s/^$key=//p"
+}
+
+log_has() {
+  journal | grep -q -- "$1" || { echo "the journal has no: $1"; return 1; }
+}
+
+log_has_not() {
+  ! journal | grep -m 5 -- "$1"
+}
+
+# Holds at the end of every check, whatever it did.
+still_clean() {
+  [ -n "${filter_is_tested:-}" ] ||
+    check 'no system call was made that the filter does not list' log_has_not 'status=31/SYS'
+  check 'systemd had nothing to complain of in the units' \
+    log_has_not 'pool-server.*\(Unknown key\|Failed to parse\|ignoring\|not supported\)'
+}
+
+# Ends the log, of every file.
+finish() {
+  still_clean
+  if [ "$failures" != 0 ]; then
+    echo "     the last of the journal:"
+    journal --output=short-precise -n 20 --unit='pool-server*' | sed 's/^/     | /'
+  fi
+  echo END
+  exit 0
+}

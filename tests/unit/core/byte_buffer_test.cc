@@ -1,0 +1,63 @@
+#include "core/byte_buffer.h"
+
+#include <doctest/doctest.h>
+
+#include <random>
+#include <string>
+
+namespace pool_server {
+namespace {
+
+TEST_CASE("byte buffer: what goes in comes out in order") {
+  std::mt19937 random(7);
+  ByteBuffer buffer;
+  std::string model;
+  for (int step = 0; step < 20'000; ++step) {
+    if (random() % 2 == 0) {
+      const std::string more(random() % 40, static_cast<char>('a' + random() % 26));
+      buffer.append(more);
+      model.append(more);
+    } else {
+      const std::size_t count = random() % (model.size() + 1);
+      buffer.consume(count);
+      model.erase(0, count);
+    }
+    REQUIRE(buffer.bytes() == model);
+    REQUIRE(buffer.size() == model.size());
+    REQUIRE(buffer.empty() == model.empty());
+  }
+}
+
+TEST_CASE("byte buffer: does not keep what was taken") {
+  ByteBuffer buffer;
+  buffer.append(std::string(1000, 'x'));
+  // A steady stream that never runs dry must not grow the storage without end.
+  for (int i = 0; i < 10'000; ++i) {
+    buffer.append(std::string(100, 'y'));
+    buffer.consume(100);
+  }
+  CHECK(buffer.size() == 1000);
+  buffer.consume(1000);
+  CHECK(buffer.give_up_storage().capacity() < 10'000);
+}
+
+TEST_CASE("byte buffer: an empty one gives its storage up and owns none") {
+  ByteBuffer buffer;
+  CHECK_FALSE(buffer.has_storage());
+  std::string storage;
+  storage.reserve(500);
+  storage = "left over";
+  buffer.lend_storage(std::move(storage));
+  CHECK(buffer.has_storage());
+  CHECK(buffer.empty());
+  buffer.append("some bytes of output");
+  buffer.consume(5);
+  CHECK(buffer.bytes() == "bytes of output");
+  buffer.consume(15);
+  CHECK(buffer.empty());
+  CHECK(buffer.give_up_storage().capacity() >= 500);
+  CHECK_FALSE(buffer.has_storage());
+}
+
+}  // namespace
+}  // namespace pool_server

@@ -1,0 +1,53 @@
+#include "core/standing_wait.h"
+
+#include <doctest/doctest.h>
+
+namespace pool_server {
+namespace {
+
+constexpr TimeUs kTarget = 5'000;
+constexpr TimeUs kInterval = StandingWait::kInterval;
+
+// Tasks that waited for `waited` begin one a millisecond, over [from, to). How many are shed.
+int shed(StandingWait& wait, TimeUs from, TimeUs to, TimeUs waited) {
+  int count = 0;
+  for (TimeUs now = from; now < to; now += 1'000) count += wait.sheds(now, waited) ? 1 : 0;
+  return count;
+}
+
+TEST_CASE("standing wait: without a target nothing is ever shed") {
+  StandingWait wait;
+  CHECK(shed(wait, 0, 10 * kInterval, 100 * kTarget) == 0);
+}
+
+TEST_CASE("standing wait: a wait within the target is never shed") {
+  StandingWait wait(kTarget);
+  CHECK(shed(wait, 0, 10 * kInterval, kTarget) == 0);
+}
+
+TEST_CASE("standing wait: a burst is not shed, a wait that lasts for an interval is") {
+  StandingWait wait(kTarget);
+  CHECK(shed(wait, 0, kInterval, 2 * kTarget) == 0);
+  CHECK(shed(wait, kInterval, 2 * kInterval, 2 * kTarget) == kInterval / 1'000);
+  // Those who did not wait too long are served in any case, and end it.
+  CHECK_FALSE(wait.sheds(2 * kInterval, kTarget));
+  CHECK(wait.sheds(2 * kInterval + 1, kTarget + 1));
+  CHECK(shed(wait, 3 * kInterval, 4 * kInterval, 2 * kTarget) == 0);
+}
+
+TEST_CASE("standing wait: one short wait in an interval shows that the queue drains") {
+  StandingWait wait(kTarget);
+  for (TimeUs start = 0; start < 5 * kInterval; start += kInterval) {
+    CHECK(shed(wait, start, start + kInterval - 1'000, 2 * kTarget) == 0);
+    CHECK_FALSE(wait.sheds(start + kInterval - 1'000, 0));
+  }
+}
+
+TEST_CASE("standing wait: an idle time is forgotten") {
+  StandingWait wait(kTarget);
+  shed(wait, 0, 2 * kInterval, 2 * kTarget);
+  CHECK_FALSE(wait.sheds(10 * kInterval, 2 * kTarget));
+}
+
+}  // namespace
+}  // namespace pool_server

@@ -1,0 +1,284 @@
+#include "net/connection.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "support/fake_host.h"
+
+namespace pool_server {
+namespace {
+
+constexpr TimeUs kLater = 3'600'000'000;  // µs
+
+struct Fixture {
+  LoopDriver driver;
+  FakeHost host{driver};
+
+  bool asked(std::size_t count) {
+    return driver.run_until([&] { return host.requests.size() >= count; });
+  }
+  bool hears(Client& client, const std::string& all) {
+    return driver.run_until([&] {
+      client.listen();
+      return client.heard().size() >= all.size();
+    }) && client.heard() == all;
+  }
+  bool is_left_by_server(Client& client) {
+    return driver.run_until([&] { return client.listen(); });
+  }
+  bool closed(std::size_t count) {
+    return driver.run_until([&] { return host.closed.size() >= count; });
+  }
+  // As if so much time had passed for the timers.
+  void pass(TimeUs time) {
+    driver.timers.fire_due(driver.loop.now() + time);
+    driver.run_rounds(2);
+  }
+};
+
+TEST_CASE_FIXTURE(Fixture, "connection: answers leave in the order of the requests") {
+  auto [id, client] = host.connect();
+  client.send("one\ntwo\r\nthree\n");
+  REQUIRE(asked(3));
+  CHECK(host.requests[1].text == "two");
+  host.answer(host.requests[2], "3");
+  host.answer(host.requests[1], "2");
+  driver.run_rounds(3);
+  CHECK_FALSE(client.listen());
+  CHECK(client.heard().empty());
+  host.answer(host.requests[0], "1");
+  CHECK(hears(client, "result: 1\nresult: 2\nresult: 3\n"));
+  CHECK(host.closed.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "connection: a client that half-closes gets all that is owed, then the end") {
+  auto [id, client] = host.connect();
+  client.send("one\nlast without its line end");
+  client.shut_down_sending();
+  REQUIRE(asked(2));
+  CHECK(host.requests[1].text == "last without its line end");
+  driver.run_rounds(3);
+  CHECK(host.closed.empty());
+  host.answer_all();
+  CHECK(is_left_by_server(client));
+  CHECK(client.heard() == "result: one\nresult: last without its line end\n");
+  REQUIRE(closed(1));
+  CHECK(host.closed.front() == std::pair(id, false));
+  CHECK(host.table.open() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: bytes may come one at a time") {
+  auto [id, client] = host.connect();
+  for (const char byte : std::string("slow\n")) {
+    client.send({&byte, 1});
+    driver.run_rounds(1);
+  }
+  REQUIRE(asked(1));
+  CHECK(host.requests[0].text == "slow");
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: a line that is too long is refused, the next one is not") {
+  auto [id, client] = host.connect();
+  client.send(std::string(3 * host.longest_line, 'x') + "\nok\n");
+  REQUIRE(asked(1));
+  host.answer_all();
+  CHECK(hears(client, "ERROR: too long\nresult: ok\n"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "R1: a request that does not fit stops the reading until it does") {
+  auto [id, client] = host.connect();
+  host.room = 1;
+  client.send("one\ntwo\nthree\n");
+  REQUIRE(asked(1));
+  CHECK(driver.run_until([&] { return host.offered == 2; }));
+  const std::size_t received = host.received;
+  client.send("four\n");
+  driver.run_rounds(5);
+  CHECK(host.received == received);  // what comes now stays in the kernel
+  CHECK(host.offered == 2);          // and nobody spins
+  host.room = 2;
+  host.table.find(id)->resume();
+  CHECK(host.requests.back().text == "three");
+  host.room = SIZE_MAX;
+  host.table.find(id)->resume();
+  REQUIRE(asked(4));
+  host.answer_all();
+  CHECK(hears(client, "result: one\nresult: two\nresult: three\nresult: four\n"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: no more than the limit of requests is unanswered") {
+  host.bounds.max_unanswered = 2;
+  auto [id, client] = host.connect();
+  client.send("1\n2\n3\n4\n5\n");
+  REQUIRE(asked(2));
+  driver.run_rounds(3);
+  CHECK(host.requests.size() == 2);
+  host.answer_all();
+  REQUIRE(asked(2));
+  host.answer_all();
+  REQUIRE(asked(1));
+  host.answer_all();
+  CHECK(hears(client, "result: 1\nresult: 2\nresult: 3\nresult: 4\nresult: 5\n"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: a client that never reads is not read from any more") {
+  host.bounds.max_bytes_owed = 10'000;
+  auto guest = host.connect();
+  const ConnectionId id = guest.first;
+  Client& client = guest.second;
+  const std::string line = std::string(999, 'x') + "\n";
+  std::size_t lines = 0;
+  // Until the kernel's buffers are full in both directions.
+  const auto send_some = [&] {
+    for (;; ++lines) {
+      if (::send(client.fd(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL) < 0) return;
+    }
+  };
+  std::size_t quiet = 0;
+  std::size_t last_received = 0;
+  CHECK(driver.run_until([&] {
+    send_some();
+    host.answer_all();
+    quiet = host.received == last_received ? quiet + 1 : 0;
+    last_received = host.received;
+    return quiet > 20;
+  }));
+  const std::size_t owed = host.table.find(id)->writer().bytes_owed();
+  CHECK(owed >= 10'000);
+  CHECK(owed <= 10'000 + 2 * line.size());
+  CHECK(host.received < lines * line.size());
+
+  // It reads at last, and nothing was lost.
+  const std::string reply = "result: " + line;
+  CHECK(driver.run_until([&] {
+    client.listen();
+    host.answer_all();
+    return client.heard().size() >= lines * reply.size();
+  }));
+  CHECK(client.heard().size() == lines * reply.size());
+  CHECK(client.heard().ends_with(reply));
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: a client that leaves with work under way is broken off") {
+  auto [id, client] = host.connect();
+  client.send("one\ntwo\n");
+  REQUIRE(asked(2));
+  client.leave();
+  REQUIRE(closed(1));
+  CHECK(host.closed.front() == std::pair(id, true));
+  host.answer_all();  // finds no one
+  CHECK(host.table.find(id) == nullptr);
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "connection: a client that is refused hears why, even if it keeps sending") {
+  auto [id, client] = host.connect();
+  client.send("unread");
+  host.table.find(id)->refuse("ERROR: no\n", /*linger=*/true);
+  CHECK(is_left_by_server(client));
+  CHECK(client.heard() == "ERROR: no\n");
+  CHECK(host.closed.empty());
+  client.send("more");  // no reset yet, that would take the words back
+  driver.run_rounds(3);
+  CHECK(host.closed.empty());
+  CHECK(host.requests.empty());
+  SUBCASE("it leaves") {
+    client.leave();
+  }
+  SUBCASE("it does not, for a while") {
+    pass(kLater);
+  }
+  REQUIRE(closed(1));
+  CHECK(host.closed.front() == std::pair(id, false));
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: without lingering the end comes at once") {
+  auto [id, client] = host.connect();
+  host.table.find(id)->refuse("ERROR: no\n", /*linger=*/false);
+  REQUIRE(closed(1));
+  CHECK(is_left_by_server(client));
+  CHECK(client.heard() == "ERROR: no\n");
+}
+
+TEST_CASE_FIXTURE(Fixture, "R3: finishing up reads no more and ends when nothing is owed") {
+  auto [id, client] = host.connect();
+  client.send("one\n");
+  REQUIRE(asked(1));
+  const std::size_t received = host.received;
+  host.table.find(id)->finish_up(/*linger=*/false);
+  client.send("too late\n");
+  driver.run_rounds(3);
+  CHECK(host.received == received);
+  CHECK(host.closed.empty());
+  host.answer_all();
+  REQUIRE(closed(1));
+  CHECK(is_left_by_server(client));
+  CHECK(client.heard() == "result: one\n");
+}
+
+TEST_CASE_FIXTURE(Fixture, "R3: an idle client is let go at once") {
+  auto [id, client] = host.connect();
+  host.table.find(id)->finish_up(/*linger=*/false);
+  CHECK(closed(1));
+  CHECK(is_left_by_server(client));
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: idle is who neither asks nor is owed") {
+  host.patience.idle = 60'000'000;
+  auto [id, client] = host.connect();
+  client.send("one\n");
+  REQUIRE(asked(1));
+  pass(kLater);
+  CHECK(host.expired.empty());  // it waits for us, not we for it
+  host.answer_all();
+  CHECK(hears(client, "result: one\n"));
+  pass(host.patience.idle / 2);
+  CHECK(host.expired.empty());
+  pass(kLater);
+  CHECK(host.expired == std::vector<Expiry>{Expiry::kIdle});
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: a line that is begun has to be completed in time") {
+  host.patience.line = 60'000'000;
+  auto [id, client] = host.connect();
+  pass(kLater);
+  CHECK(host.expired.empty());
+  client.send("beg");
+  CHECK(driver.run_until([&] { return host.received == 3; }));
+  pass(host.patience.line / 2);
+  CHECK(host.expired.empty());
+  pass(kLater);
+  CHECK(host.expired == std::vector<Expiry>{Expiry::kLine});
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: replies have to be read in time") {
+  host.patience.send = 60'000'000;
+  host.longest_line = 4 << 20;
+  host.bounds.max_bytes_owed = 16 << 20;
+  auto [id, client] = host.connect();
+  client.send("one\n");
+  REQUIRE(asked(1));
+  pass(kLater);
+  CHECK(host.expired.empty());
+  host.answer(host.requests.front(), std::string(4 << 20, 'x'));
+  CHECK(driver.run_until([&] { return host.sent > 0; }));
+  driver.run_rounds(2);
+  pass(host.patience.send / 2);
+  CHECK(host.expired.empty());
+  pass(kLater);
+  CHECK(host.expired == std::vector<Expiry>{Expiry::kSend});
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: time-outs that are off never fire") {
+  auto [id, client] = host.connect();
+  client.send("beg");
+  driver.run_rounds(3);
+  pass(kLater);
+  CHECK(host.expired.empty());
+  CHECK(host.closed.empty());
+}
+
+}  // namespace
+}  // namespace pool_server

@@ -1,0 +1,101 @@
+#include "net/reply_writer.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+
+#include "support/fake_host.h"
+
+namespace pool_server {
+namespace {
+
+TaskPtr answer(std::uint64_t sequence, std::string reply) {
+  auto task = std::make_unique<Task>();
+  task->sequence = sequence;
+  task->reply = std::move(reply);
+  return task;
+}
+
+TEST_CASE("reply writer: counts all that is held for a client, wherever it is") {
+  const auto buffers = std::make_unique<BufferPool>();
+  auto [ours, theirs] = socket_pair();
+  Client client(std::move(theirs));
+  ReplyWriter writer;
+  CHECK(writer.reserve(10) == 0);
+  CHECK(writer.reserve(20) == 1);
+  CHECK(writer.bytes_owed() == 30);
+  CHECK(writer.unanswered() == 2);
+
+  writer.put(answer(1, "second\n"), 20);
+  CHECK(writer.bytes_owed() == 10 + 7);
+  CHECK(writer.take_next() == nullptr);
+  writer.put(answer(0, "first\n"), 10);
+  CHECK(writer.bytes_owed() == 7 + 6);
+  while (const TaskPtr next = writer.take_next()) writer.append(next->reply, *buffers);
+  CHECK(writer.unanswered() == 0);
+  CHECK(writer.bytes_owed() == 13);
+  CHECK(writer.has_unsent());
+
+  const IoResult result = writer.flush(ours.get(), *buffers);
+  CHECK(result.status == IoStatus::kOk);
+  CHECK(result.bytes == 13);
+  CHECK(writer.bytes_owed() == 0);
+  CHECK_FALSE(writer.has_unsent());
+  client.listen();
+  CHECK(client.heard() == "first\nsecond\n");
+}
+
+TEST_CASE("reply writer: a restart carries what is unsent, and what is owed in order") {
+  const auto buffers = std::make_unique<BufferPool>();
+  ReplyWriter writer;
+  for (int i = 0; i < 6; ++i) writer.reserve(1);
+  writer.put(answer(0, "sent?\n"), 1);
+  writer.append(writer.take_next()->reply, *buffers);
+  writer.put(answer(2, "ready\n"), 1);
+  TaskPtr stats = answer(3, "");
+  stats->kind = Task::Kind::kStats;
+  writer.put(std::move(stats), 1);
+  // Their requests are still with the pool; for the third a copy is late.
+  std::vector<TaskPtr> undone;
+  for (const std::uint64_t sequence : {5U, 2U, 1U, 4U}) {
+    undone.push_back(answer(sequence, ""));
+    undone.back()->text = std::to_string(sequence);
+  }
+  std::vector<const Task*> pointers;
+  for (const TaskPtr& each : undone) pointers.push_back(each.get());
+  CarriedConnection carried;
+  writer.carry(pointers, carried);
+  CHECK(carried.unsent == "sent?\n");
+  using Kind = CarriedAnswer::Kind;
+  const std::vector<CarriedAnswer> expected = {{Kind::kRequest, Outcome::kOk, "1"},
+                                               {Kind::kReply, Outcome::kOk, "ready\n"},
+                                               {Kind::kStats, Outcome::kOk, ""},
+                                               {Kind::kRequest, Outcome::kOk, "4"},
+                                               {Kind::kRequest, Outcome::kOk, "5"}};
+  CHECK((carried.owed == expected));
+}
+
+TEST_CASE("reply writer: what the kernel does not take stays") {
+  const auto buffers = std::make_unique<BufferPool>();
+  auto [ours, theirs] = socket_pair();
+  Client client(std::move(theirs));
+  ReplyWriter writer;
+  const std::string much(5 << 20, 'x');
+  writer.append(much, *buffers);
+  std::size_t sent = 0;
+  while (writer.has_unsent()) {
+    const IoResult result = writer.flush(ours.get(), *buffers);
+    CHECK(result.status != IoStatus::kError);
+    sent += result.bytes;
+    CHECK(writer.bytes_owed() == much.size() - sent);
+    client.listen();
+  }
+  CHECK(client.heard() == much);
+  client.leave();
+  writer.append("x", *buffers);
+  CHECK(writer.flush(ours.get(), *buffers).status == IoStatus::kError);
+}
+
+}  // namespace
+}  // namespace pool_server

@@ -1,0 +1,104 @@
+#include "net/request_reader.h"
+
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace pool_server {
+namespace {
+
+TEST_CASE("request reader: no byte is lost or seen twice, however often it has to stop") {
+  std::mt19937 random(8);
+  const auto buffers = std::make_unique<BufferPool>();
+  for (int round = 0; round < 500; ++round) {
+    std::vector<std::string> expected;
+    std::string stream;
+    for (int i = 0; i < 20; ++i) {
+      expected.push_back(std::string(random() % 30, static_cast<char>('a' + i)));
+      stream += expected.back() + "\n";
+    }
+    stream += "last";
+    expected.push_back("last");
+
+    RequestReader reader;
+    std::vector<std::string> lines;
+    std::string_view unread = stream;
+    while (!unread.empty() || reader.may_have_line()) {
+      std::string received;  // lives no longer than the call that brought it
+      if (!reader.has_backlog() && !unread.empty()) {
+        received = unread.substr(0, 1 + random() % 100);
+        unread.remove_prefix(received.size());
+        reader.feed(received);
+      }
+      if (unread.empty()) reader.end_of_input();
+      for (auto budget = random() % 6; budget > 0; --budget) {
+        const auto line = reader.next(100);
+        if (!line) break;
+        if (random() % 4 == 0) {
+          reader.hold(*line);
+          CHECK(reader.has_backlog());
+          break;
+        }
+        lines.emplace_back(line->text);
+      }
+      reader.keep_rest(*buffers);
+    }
+    REQUIRE(lines == expected);
+    CHECK_FALSE(reader.has_backlog());
+  }
+}
+
+TEST_CASE("request reader: another one goes on where one was stopped") {
+  const std::string stream = "one\ntwo\nthis one is too long\nthree\nlast";
+  for (std::size_t cut = 0; cut <= stream.size(); ++cut) {
+    for (std::size_t budget = 0; budget < 3; ++budget) {
+      const auto buffers = std::make_unique<BufferPool>();
+      std::vector<std::string> lines;
+      const auto take = [&lines](RequestReader& reader, std::size_t most) {
+        while (most-- > 0) {
+          const auto line = reader.next(/*max_line=*/10);
+          if (!line) break;
+          lines.push_back(line->too_long ? "<too long>" : std::string(line->text));
+        }
+      };
+      RequestReader before;
+      before.feed(std::string_view(stream).substr(0, cut));
+      take(before, budget);
+      before.keep_rest(*buffers);
+      CarriedConnection carried;
+      before.carry(carried);
+
+      RequestReader after;
+      after.restore(carried);
+      take(after, SIZE_MAX);
+      after.keep_rest(*buffers);
+      after.feed(std::string_view(stream).substr(cut));
+      after.end_of_input();
+      take(after, SIZE_MAX);
+      CAPTURE(cut);
+      CAPTURE(budget);
+      CHECK(lines == std::vector<std::string>{"one", "two", "<too long>", "three", "last"});
+    }
+  }
+}
+
+TEST_CASE("request reader: a held line is told apart from one that is begun") {
+  const auto buffers = std::make_unique<BufferPool>();
+  RequestReader reader;
+  CHECK_FALSE(reader.held_line().has_value());
+  reader.feed("held\nbeg");
+  reader.hold(*reader.next(10));
+  reader.keep_rest(*buffers);
+  REQUIRE(reader.held_line().has_value());
+  CHECK(*reader.held_line() == "held");
+  CarriedConnection carried;
+  reader.carry(carried);
+  CHECK(carried.partial_line.empty());
+  CHECK(carried.undecoded == "beg");
+}
+
+}  // namespace
+}  // namespace pool_server

@@ -1,0 +1,182 @@
+#include "server/admission.h"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <map>
+#include <string>
+
+#include "support/fake_host.h"
+#include "support/tasks.h"
+
+namespace pool_server {
+namespace {
+
+// Passes requests on to the admission under test.
+struct Desk final : FakeHost {
+  using FakeHost::FakeHost;
+  Admission* admission = nullptr;
+  std::vector<Admission::Verdict> verdicts;
+
+  bool on_request(Connection& connection, std::string_view line) override {
+    verdicts.push_back(admission->admit(connection, line, loop().now()));
+    return verdicts.back() != Admission::Verdict::kWait;
+  }
+};
+
+// One worker, which is busy until the gate opens, and a queue of four.
+struct Fixture {
+  Fixture() {
+    desk.admission = &admission;
+    REQUIRE(pool.queue().push(task(0, "wait", /*slot=*/1000)));
+    CHECK(eventually([&] { return script.begun == 1; }));
+  }
+  Fixture(const Fixture&) = delete;
+  Fixture& operator=(const Fixture&) = delete;
+  ~Fixture() { script.gate.open(); }
+
+  // Sends so many lines, and lets the loop read them.
+  void ask(Client& client, int lines) {
+    const std::size_t before = desk.verdicts.size();
+    for (int i = 0; i < lines; ++i) client.send("text\n");
+    CHECK(driver.run_until([&] { return desk.verdicts.size() > before; }));
+    driver.run_rounds(2);
+  }
+  // Takes what is queued, as a worker would; how much of it is whose.
+  std::map<std::uint32_t, int> take_queued() {
+    std::map<std::uint32_t, int> by_slot;
+    TaskQueue::Sleeper sleeper;
+    std::array<TaskPtr, 1> batch;
+    bool loop_waits = false;
+    while (pool.queue().level().depth > 0) {
+      REQUIRE(pool.queue().pop(sleeper, batch, 0, loop_waits) == 1);
+      ++by_slot[batch[0]->connection.slot];
+      admission.on_ended(*batch[0]);
+    }
+    return by_slot;
+  }
+
+  Options options;
+  Script script;
+  CompletionQueue completions;
+  ThreadPool pool{1, 4, script.factory(), completions};
+  LoopDriver driver;
+  Desk desk{driver};
+  TaskRecycler recycler;
+  Counters counters;
+  Admission admission{options, pool, desk.table, recycler, counters};
+};
+
+TEST_CASE_FIXTURE(Fixture, "admission: a round's tasks are handed over in one go") {
+  auto [id, client] = desk.connect();
+  ask(client, 3);
+  CHECK(admission.staged() == 3);
+  CHECK(admission.outstanding() == 3);
+  CHECK(pool.queue().level().depth == 0);
+  CHECK(admission.submit(1));
+  CHECK_FALSE(admission.submit(1));
+  CHECK(admission.staged() == 0);
+  CHECK(pool.queue().level().depth == 3);
+  CHECK(take_queued() == std::map<std::uint32_t, int>{{id.slot, 3}});
+  CHECK(admission.outstanding() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets an equal share") {
+  auto [first_id, first] = desk.connect();
+  auto [second_id, second] = desk.connect();
+  ask(first, 10);
+  CHECK(admission.staged() == 4);
+  ask(second, 10);
+  CHECK(desk.table.find(first_id)->waiting_for_queue());
+  CHECK(desk.table.find(second_id)->waiting_for_queue());
+  admission.submit(1);
+  CHECK(pool.queue().level().free == 0);
+
+  admission.resume_waiting();  // no room: nothing moves
+  CHECK(admission.staged() == 0);
+  take_queued();
+  admission.resume_waiting();
+  CHECK(admission.staged() == 4);
+  admission.submit(2);
+  CHECK(take_queued() == std::map<std::uint32_t, int>{{first_id.slot, 2}, {second_id.slot, 2}});
+
+  // A newcomer queues up behind those in line.
+  auto [third_id, third] = desk.connect();
+  ask(third, 1);
+  CHECK(desk.table.find(third_id)->waiting_for_queue());
+  std::map<std::uint32_t, int> served;
+  for (int round = 0; round < 10; ++round) {
+    admission.resume_waiting();
+    admission.submit(3);
+    CHECK(pool.queue().level().depth <= 4);
+    for (const auto& [slot, count] : take_queued()) served[slot] += count;
+    driver.run_rounds(1);
+  }
+  CHECK(served ==
+        std::map<std::uint32_t, int>{{first_id.slot, 4}, {second_id.slot, 8}, {third_id.slot, 1}});
+  CHECK(admission.outstanding() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "admission: with --overload reject nobody waits") {
+  options.overload = Overload::kReject;
+  auto [id, client] = desk.connect();
+  ask(client, 6);
+  using V = Admission::Verdict;
+  CHECK(desk.verdicts ==
+        std::vector<V>{V::kAdmitted, V::kAdmitted, V::kAdmitted, V::kAdmitted, V::kBusy, V::kBusy});
+  CHECK_FALSE(desk.table.find(id)->waiting_for_queue());
+  admission.submit(1);
+  take_queued();
+  admission.resume_waiting();
+  desk.verdicts.clear();
+  ask(client, 1);
+  CHECK(desk.verdicts == std::vector<V>{V::kAdmitted});
+}
+
+TEST_CASE_FIXTURE(Fixture, "admission: what a client leaves behind is taken back wherever it is") {
+  auto [id, client] = desk.connect();
+  auto [other_id, other] = desk.connect();
+  ask(client, 1);
+  ask(other, 1);
+  admission.submit(1);
+  ask(client, 2);
+  CHECK(admission.outstanding() == 4);
+  admission.cancel(id);
+  CHECK(admission.outstanding() == 1);
+  CHECK(admission.staged() == 0);
+  CHECK(counters.cancelled == 3);
+  CHECK(take_queued() == std::map<std::uint32_t, int>{{other_id.slot, 1}});
+}
+
+TEST_CASE_FIXTURE(Fixture, "admission: those in line who have left give up their place") {
+  auto [first_id, first] = desk.connect();
+  auto [second_id, second] = desk.connect();
+  ask(first, 5);
+  ask(second, 2);
+  admission.submit(1);
+  desk.table.find(first_id)->close(/*broken=*/true);
+  admission.cancel(first_id);
+  admission.resume_waiting();
+  CHECK(admission.staged() == 2);
+  admission.submit(2);
+  CHECK(take_queued() == std::map<std::uint32_t, int>{{second_id.slot, 2}});
+}
+
+TEST_CASE_FIXTURE(Fixture, "admission: counts what ended, and the time it took") {
+  Task ended;
+  ended.begun_at = 100;
+  ended.ended_at = 350;
+  auto [id, client] = desk.connect();
+  ask(client, 2);
+  admission.on_ended(ended);
+  CHECK(admission.busy_time() == 250);
+  CHECK(admission.ended() == 1);
+  ended.shed = Task::Shed::kWaitedTooLong;  // nobody worked on it
+  admission.on_ended(ended);
+  CHECK(admission.busy_time() == 250);
+  CHECK(admission.ended() == 2);
+  CHECK(admission.outstanding() == 0);
+}
+
+}  // namespace
+}  // namespace pool_server

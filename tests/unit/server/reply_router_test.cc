@@ -1,0 +1,131 @@
+#include "server/reply_router.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "support/fake_host.h"
+
+namespace pool_server {
+namespace {
+
+// Requests are collected by the host, their tasks are made and delivered by the test.
+struct Fixture {
+  LoopDriver driver;
+  FakeHost host{driver};
+  Counters counters;
+  TaskRecycler recycler;
+  ReplyRouter router{host.table, counters, recycler, [this] {
+                       return "stats: completed=" + std::to_string(counters.completed) +
+                              " errors=" + std::to_string(counters.errors);
+                     }};
+  std::pair<ConnectionId, Client> guest = host.connect();
+  Client& client = guest.second;
+
+  Connection& connection() { return *host.table.find(guest.first); }
+  void ask(const std::string& lines, std::size_t count) {
+    client.send(lines);
+    REQUIRE(driver.run_until([&] { return host.requests.size() == count; }));
+  }
+  TaskPtr ended(std::size_t request, Outcome outcome = Outcome::kOk) {
+    TaskPtr task = recycler.take();
+    task->connection = host.requests[request].connection;
+    task->sequence = host.requests[request].sequence;
+    task->text = host.requests[request].text;
+    task->outcome = outcome;
+    task->accepted_at = 100;
+    task->begun_at = 103;
+    task->ended_at = 110;
+    protocol::append_reply(outcome, task->text, task->reply);
+    return task;
+  }
+  Worker::Running overdue(std::size_t request) {
+    Worker::Running task;
+    task.connection = host.requests[request].connection;
+    task.sequence = host.requests[request].sequence;
+    task.text_bytes = host.requests[request].text.size();
+    return task;
+  }
+  std::string heard() {
+    driver.run_rounds(2);
+    client.listen();
+    return client.heard();
+  }
+};
+
+TEST_CASE_FIXTURE(Fixture, "R5: results and refusals reach the client in the order it asked") {
+  ask("a\nb\nc\n", 3);
+  router.answer_error(connection(), "refused");  // of a fourth request
+  router.deliver(ended(2));
+  router.deliver(ended(1, Outcome::kError));
+  CHECK(heard().empty());
+  CHECK(counters.errors == 0);  // counts what the client has been told
+  router.deliver(ended(0));
+  CHECK(heard() == "result: a\nERROR: b\nresult: c\nERROR: refused\n");
+  CHECK(counters.completed == 3);
+  CHECK(counters.errors == 2);
+  CHECK(counters.wait.count() == 3);
+  CHECK(counters.wait.percentile(50) == 3);
+  CHECK(counters.run.percentile(50) == 7);
+  CHECK(connection().writer().bytes_owed() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "B4: STATS counts all that was answered before it") {
+  ask("a\nb\n", 2);
+  router.answer_stats(connection());
+  router.deliver(ended(1, Outcome::kError));
+  router.deliver(ended(0));
+  CHECK(heard() == "result: a\nERROR: b\nstats: completed=2 errors=1\n");
+}
+
+TEST_CASE_FIXTURE(Fixture, "B3: an overdue task is answered once, its late result is dropped") {
+  ask("a\nb\n", 2);
+  router.answer_overdue(overdue(0), "timed out");
+  CHECK(heard() == "ERROR: timed out\n");
+  CHECK(counters.completed == 1);
+  CHECK(counters.timeouts == 1);
+  TaskPtr late = ended(0);
+  late->answered = true;
+  router.deliver(std::move(late));
+  router.deliver(ended(1));
+  CHECK(heard() == "ERROR: timed out\nresult: b\n");
+  CHECK(counters.completed == 2);
+  CHECK(counters.dropped == 1);
+  CHECK(counters.errors == 1);
+  CHECK(connection().writer().bytes_owed() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "a result for a client that has gone is dropped, and never given to the next") {
+  ask("a\n", 1);
+  TaskPtr late = ended(0);
+  connection().close(/*broken=*/true);
+  host.table.reap();
+  auto [id, next] = host.connect();
+  REQUIRE(id.slot == guest.first.slot);
+  router.deliver(std::move(late));
+  router.answer_overdue(overdue(0), "timed out");
+  driver.run_rounds(2);
+  next.listen();
+  CHECK(next.heard().empty());
+  CHECK(counters.dropped == 1);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a task that was shed is answered, and not counted as done") {
+  ask("a\nb\n", 2);
+  TaskPtr task = ended(0);
+  task->shed = Task::Shed::kWaitedTooLong;
+  router.deliver(std::move(task));
+  task = ended(1);
+  task->shed = Task::Shed::kStandingWait;
+  router.deliver(std::move(task));
+  CHECK(heard() == "ERROR: waited too long\nERROR: waited too long\n");
+  CHECK(counters.shed_timeout == 1);
+  CHECK(counters.shed_target == 1);
+  CHECK(counters.completed == 0);
+  CHECK(counters.errors == 2);
+  CHECK(counters.run.count() == 0);
+}
+
+}  // namespace
+}  // namespace pool_server

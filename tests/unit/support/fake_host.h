@@ -1,0 +1,161 @@
+#pragma once
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/protocol.h"
+#include "net/connection_host.h"
+#include "net/connection_table.h"
+#include "support/descriptors.h"
+#include "support/loop_driver.h"
+
+namespace pool_server {
+
+// A client's end: what it sends, and what it has heard.
+class Client {
+ public:
+  explicit Client(UniqueFd socket) : socket_(std::move(socket)) {}
+
+  int fd() const { return socket_.get(); }
+  void send(std::string_view bytes) const {
+    while (!bytes.empty()) {
+      const ssize_t count = ::send(fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (count < 0) throw_errno("send");
+      bytes.remove_prefix(static_cast<std::size_t>(count));
+    }
+  }
+  void shut_down_sending() const { ::shutdown(fd(), SHUT_WR); }
+  void leave() { socket_.reset(); }
+
+  // Reads what has come, up to `most` bytes; true once the server has closed.
+  bool listen(std::size_t most = SIZE_MAX) {
+    std::vector<char> buffer(std::min<std::size_t>(most, 1 << 16));
+    std::size_t total = 0;
+    ssize_t count = 0;
+    while (total < most && (count = ::recv(fd(), buffer.data(), buffer.size(), MSG_DONTWAIT)) > 0) {
+      heard_.append(buffer.data(), static_cast<std::size_t>(count));
+      total += static_cast<std::size_t>(count);
+    }
+    return total == 0 && count == 0;
+  }
+  const std::string& heard() const { return heard_; }
+
+ private:
+  UniqueFd socket_;
+  std::string heard_;
+};
+
+// A server round connections that does as the test says. What is asked waits in `requests` until
+// the test answers it.
+class FakeHost : public ConnectionHost {
+ public:
+  struct Request {
+    ConnectionId connection;
+    std::uint64_t sequence = 0;
+    std::string text;
+  };
+
+  virtual ~FakeHost() = default;
+  FakeHost(const FakeHost&) = delete;
+  FakeHost& operator=(const FakeHost&) = delete;
+  explicit FakeHost(LoopDriver& driver) : ConnectionHost(driver.loop, driver.timers) {
+    driver.at_end_of_round = [this] { end_round(); };
+  }
+
+  // Lets a client in, over a socket pair.
+  std::pair<ConnectionId, Client> connect() {
+    auto [ours, theirs] = socket_pair();
+    return {table.add(std::move(ours), *this).id(), Client(std::move(theirs))};
+  }
+  void answer(const Request& request, std::string_view text) {
+    if (Connection* connection = table.find(request.connection)) {
+      auto task = std::make_unique<Task>();
+      task->sequence = request.sequence;
+      protocol::append_reply(Outcome::kOk, text, task->reply);
+      file(*connection, std::move(task), request.text.size());
+    }
+  }
+  void answer_all() {
+    for (const Request& request : std::exchange(requests, {})) answer(request, request.text);
+  }
+
+  bool on_request(Connection& connection, std::string_view line) override {
+    ++offered;
+    if (room == 0) return false;
+    --room;
+    requests.push_back(
+        {connection.id(), connection.writer().reserve(line.size()), std::string(line)});
+    return true;
+  }
+  bool on_carried_answer(Connection& connection, const CarriedAnswer& answer) override {
+    if (answer.kind == CarriedAnswer::Kind::kRequest) return on_request(connection, answer.text);
+    auto task = std::make_unique<Task>();
+    task->sequence = connection.writer().reserve(0);
+    task->reply = answer.kind == CarriedAnswer::Kind::kReply ? answer.text : "stats:\n";
+    file(connection, std::move(task), 0);
+    return true;
+  }
+  void on_line_too_long(Connection& connection) override {
+    auto task = std::make_unique<Task>();
+    task->sequence = connection.writer().reserve(0);
+    task->reply = "ERROR: too long\n";
+    file(connection, std::move(task), 0);
+  }
+  void on_received(Connection&, std::size_t bytes) override { received += bytes; }
+  void on_sent(Connection&, std::size_t bytes) override { sent += bytes; }
+  void on_changed(Connection& connection) override {
+    if (!std::exchange(connection.listed, true)) changed_.push_back(connection.id());
+  }
+  void on_closed(Connection& connection, bool broken) override {
+    closed.push_back({connection.id(), broken});
+    table.bury(connection);
+  }
+  void on_expired(Connection& connection, Expiry expiry) override {
+    expired.push_back(expiry);
+    connection.close(/*broken=*/true);
+  }
+  std::size_t max_line() const override { return longest_line; }
+  const ConnectionLimits& limits() const override { return bounds; }
+  const ConnectionTimeouts& timeouts() const override { return patience; }
+
+  std::size_t longest_line = 1000;
+  ConnectionLimits bounds;
+  ConnectionTimeouts patience;
+  std::size_t room = SIZE_MAX;  // requests that will be taken
+  std::size_t offered = 0;
+  std::vector<Request> requests;
+  std::size_t received = 0;
+  std::size_t sent = 0;
+  std::vector<std::pair<ConnectionId, bool>> closed;  // bool: broken
+  std::vector<Expiry> expired;
+  ConnectionTable table;
+
+ private:
+  void end_round() {
+    while (!changed_.empty()) {
+      for (const ConnectionId id : std::exchange(changed_, {})) {
+        Connection* connection = table.find(id);
+        if (connection == nullptr) continue;
+        connection->listed = false;
+        connection->settle();
+      }
+    }
+    table.reap();
+  }
+  static void file(Connection& connection, TaskPtr answer, std::size_t text_bytes) {
+    connection.writer().put(std::move(answer), text_bytes);
+    while (const TaskPtr next = connection.writer().take_next()) {
+      connection.writer().append(next->reply, connection.buffers());
+    }
+    connection.changed();
+  }
+
+  std::vector<ConnectionId> changed_;
+};
+
+}  // namespace pool_server

@@ -1,0 +1,74 @@
+#include "sys/signal_fd.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include "support/descriptors.h"
+#include "sys/thread.h"
+
+namespace pool_server {
+namespace {
+
+class KeepSignalMask {
+ public:
+  KeepSignalMask() { pthread_sigmask(SIG_SETMASK, nullptr, &before_); }
+  KeepSignalMask(const KeepSignalMask&) = delete;
+  KeepSignalMask& operator=(const KeepSignalMask&) = delete;
+  ~KeepSignalMask() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_{};
+};
+
+bool is_blocked_here(int signal) {
+  sigset_t now;
+  pthread_sigmask(SIG_SETMASK, nullptr, &now);
+  return sigismember(&now, signal) == 1;
+}
+
+TEST_CASE("signal fd: signals are events, with their sender") {
+  const KeepSignalMask keep;
+  SignalFd signals({SIGUSR1, SIGUSR2});
+  CHECK(is_nonblocking(signals.fd()));
+  CHECK(closes_on_exec(signals.fd()));
+  CHECK_FALSE(signals.next().has_value());
+  raise(SIGUSR2);
+  raise(SIGUSR1);
+  raise(SIGUSR1);  // pending already
+  bool first = false;
+  bool second = false;
+  while (const auto signal = signals.next()) {
+    CHECK(signal->sender == ::getpid());
+    bool& seen = signal->number == SIGUSR1 ? first : second;
+    CHECK_FALSE(seen);
+    seen = true;
+  }
+  CHECK(first);
+  CHECK(second);
+}
+
+TEST_CASE("signal fd: threads that start later have the signals blocked") {
+  const KeepSignalMask keep;
+  const SignalFd signals({SIGUSR1});
+  bool blocked = false;
+  bool other_blocked = true;
+  Thread("check", [&] {
+    blocked = is_blocked_here(SIGUSR1);
+    other_blocked = is_blocked_here(SIGUSR2);
+  }).join();
+  CHECK(blocked);
+  CHECK_FALSE(other_blocked);
+}
+
+TEST_CASE("signal fd: SIGPIPE can be ignored") {
+  struct sigaction before {};
+  sigaction(SIGPIPE, nullptr, &before);
+  ignore_sigpipe();
+  auto [reader, writer] = pipe_pair();
+  reader.reset();
+  CHECK(::write(writer.get(), "x", 1) == -1);
+  sigaction(SIGPIPE, &before, nullptr);
+}
+
+}  // namespace
+}  // namespace pool_server
