@@ -1,19 +1,18 @@
 #include "core/standing_wait.h"
 
-#include <algorithm>
-
 namespace pool_server {
 
 bool StandingWait::sheds(TimeUs now, TimeUs waited) {
   if (target_ == 0) return false;
-  if (now >= interval_end_) {
-    // An interval in which nothing was begun says nothing about the present.
-    standing_ = now < interval_end_ + kInterval && shortest_ != kNever && shortest_ > target_;
-    interval_end_ = now + kInterval;
-    shortest_ = kNever;
+  // Accepted after the last one was begun: the queue may have been empty in between.
+  const bool queue_was_empty = now - waited > last_begin_;
+  last_begin_ = now;
+  if (waited <= target_) {
+    above_since_ = kNever;
+    return false;
   }
-  shortest_ = std::min(shortest_, waited);
-  return standing_ && waited > target_;
+  if (above_since_ == kNever || queue_was_empty) above_since_ = now;
+  return now - above_since_ >= kInterval;
 }
 
 }  // namespace pool_server

@@ -4,12 +4,13 @@
 
 namespace pool_server {
 
-// Tells a burst, which a queue is there to absorb, from a standing wait, which serves nobody: while
-// even the shortest wait of a whole interval was above the target, tasks that waited longer than
-// the target are shed, so that those behind them are served in time.
+// Tells a burst, which a queue is there to absorb, from a standing wait, which serves nobody: once
+// every task begun for a whole interval has waited longer than the target, tasks that did are shed,
+// so that those behind them are served in time. One that waited less ends it.
 //
-// After CoDel (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012; RFC 8289), in the
-// form for request queues of Maurer, "Fail at Scale", ACM Queue 2015. Pure.
+// After CoDel (Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 2012; RFC 8289), which
+// watches the same thing; but it sheds all that are late, as for request queues in Maurer, "Fail at
+// Scale", ACM Queue 2015, since clients of a server do not slow down at the loss of one. Pure.
 class StandingWait {
  public:
   // CoDel's interval: longer than a burst, shorter than a client's patience.
@@ -23,9 +24,8 @@ class StandingWait {
 
  private:
   TimeUs target_;
-  TimeUs interval_end_ = 0;
-  TimeUs shortest_ = kNever;  // wait of this interval
-  bool standing_ = false;     // in the interval before
+  TimeUs above_since_ = kNever;  // every task begun since then had waited longer than the target
+  TimeUs last_begin_ = 0;
 };
 
 }  // namespace pool_server

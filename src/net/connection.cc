@@ -128,10 +128,14 @@ void Connection::settle() {
       return;
     }
     if (sent.bytes > 0) {
-      last_activity_ = blocked_since_ = host_.loop().now();
+      last_activity_ = host_.loop().now();
       host_.on_sent(*this, sent.bytes);
     }
     send_blocked_ = writer_.has_unsent();
+    if (send_blocked_) {
+      blocked_since_ = host_.loop().now();
+      unread_when_blocked_ = unacknowledged_output(socket_.get());
+    }
   }
   if (may_admit_more()) admit_lines();
   if (complete()) {
@@ -310,11 +314,21 @@ void Connection::on_timer(TimeUs now) {
     return;
   }
   const Due due = next_due();
-  if (due.at <= now) {
+  if (due.at <= now && !(due.expiry == Expiry::kSend && reads_on())) {
     host_.on_expired(*this, due.expiry);
   } else {
     arm_timer();
   }
+}
+
+// A slow reader is one all the same: the kernel asks for more only when a good part of its buffer
+// is free, so look at how much is still in there.
+bool Connection::reads_on() {
+  const std::size_t unread = unacknowledged_output(socket_.get());
+  if (unread == unread_when_blocked_) return false;
+  unread_when_blocked_ = unread;
+  blocked_since_ = host_.loop().now();
+  return true;
 }
 
 }  // namespace pool_server

@@ -90,6 +90,7 @@ class Connection final : public EventSource {
   void update_interest();
   void arm_timer();
   void on_timer(TimeUs now);
+  bool reads_on();
   struct Due {
     TimeUs at = kNever;
     Expiry expiry = Expiry::kIdle;
@@ -105,8 +106,9 @@ class Connection final : public EventSource {
   std::unique_ptr<std::deque<CarriedAnswer>> carried_;
   Timer timer_;
   TimeUs last_activity_;
-  TimeUs line_since_ = 0;     // of a line that has begun; 0: none has
-  TimeUs blocked_since_ = 0;  // while send_blocked_: when the kernel last took something
+  TimeUs line_since_ = 0;                // of a line that has begun; 0: none has
+  TimeUs blocked_since_ = 0;             // while send_blocked_: when the client last took something
+  std::size_t unread_when_blocked_ = 0;  // bytes in the kernel's buffer then
   std::uint64_t serial_ = 0;
   std::uint32_t interest_ = 0;
   Phase phase_ = Phase::kServing;

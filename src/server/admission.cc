@@ -71,9 +71,9 @@ bool Admission::submit(TimeUs now) {
 
 void Admission::on_ended(const Task& task) {
   --outstanding_;
-  ++ended_;
   if (task.answered) --overdue_;
   if (task.shed != Task::Shed::kNo) return;
+  ++ended_;
   const TimeUs run = task.ended_at - task.begun_at;
   busy_time_ += run;
   const double sample = std::min(static_cast<double>(run), kLongestSample);

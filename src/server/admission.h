@@ -51,7 +51,7 @@ class Admission {
   // A task was answered without having come back.
   void on_overdue() { ++overdue_; }
   std::size_t staged() const { return staged_.size(); }
-  std::uint64_t ended() const { return ended_; }   // tasks that came back
+  std::uint64_t ended() const { return ended_; }   // tasks that ran and came back
   TimeUs busy_time() const { return busy_time_; }  // µs of run time of all that ended
 
  private:

@@ -131,13 +131,13 @@ void Clients::on_line_too_long(Connection& connection) {
 
 void Clients::on_received(Connection& connection, std::size_t bytes) {
   if (!log::enabled(LogLevel::kDebug)) return;
-  log::write(LogLevel::kDebug, "read", {{"CONNECTION", id_of(connection)}},
+  log::write(LogLevel::kDebug, "read", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
              fmt::format("read {} bytes from connection {}", bytes, connection.serial()));
 }
 
 void Clients::on_sent(Connection& connection, std::size_t bytes) {
   if (!log::enabled(LogLevel::kDebug)) return;
-  log::write(LogLevel::kDebug, "sent", {{"CONNECTION", id_of(connection)}},
+  log::write(LogLevel::kDebug, "sent", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
              fmt::format("sent {} bytes to connection {}", bytes, connection.serial()));
 }
 
@@ -170,7 +170,7 @@ void Clients::on_closed(Connection& connection, bool broken) {
   if (connection.refused) --refused_;
   if (served() < options_.max_connections) limit_logged_ = false;
   if (!log::enabled(LogLevel::kDebug)) return;
-  log::write(LogLevel::kDebug, "disconnected", {{"CONNECTION", id_of(connection)}},
+  log::write(LogLevel::kDebug, "disconnected", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
              fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
 }
 
@@ -194,7 +194,7 @@ void Clients::on_accepted(UniqueFd socket) {
     if (!log::enabled(LogLevel::kDebug)) return;
     const std::string address = connection.peer();
     log::write(LogLevel::kDebug, "connected",
-               {{"CONNECTION", id_of(connection)}, {"PEER", address}},
+               {{"POOL_SERVER_CONNECTION", id_of(connection)}, {"POOL_SERVER_PEER", address}},
                fmt::format("connection {} from {}", connection.serial(), address));
   } catch (const std::system_error& error) {  // no memory for it in the kernel
     on_accept_failed(error.code().value());
@@ -215,7 +215,7 @@ void Clients::refuse(UniqueFd socket, std::string_view reason) {
   ++counters_.refused;
   if (!std::exchange(limit_logged_, true)) {
     const std::string peer = peer_name(socket.get());
-    log::write(LogLevel::kWarning, "connection-limit", {{"PEER", peer}},
+    log::write(LogLevel::kWarning, "connection-limit", {{"POOL_SERVER_PEER", peer}},
                fmt::format("refusing connections, {} are open, the first from {}: {}", served(),
                            peer, reason));
   }

@@ -234,6 +234,18 @@ void fail(CommandLine& result, int exit_status, std::vector<std::string> faults)
   result.faults = std::move(faults);
 }
 
+// The fault may be the command line's, or one of the configuration file at `config` (may be empty).
+void explain(CommandLine& result, const CLI::ParseError& error, const std::string& config) {
+  try {
+    std::vector<std::string> faults;
+    if (!config.empty()) faults = check_config(config);
+    if (faults.empty()) faults = {one_line(error.what()) + " (see pool-server --help)"};
+    fail(result, kExitUsage, std::move(faults));
+  } catch (const std::runtime_error& unreadable) {
+    fail(result, kExitFailure, {unreadable.what()});
+  }
+}
+
 void answer_check(CommandLine& result, const std::string& path) {
   std::vector<std::string> faults = check_config(path);
   if (faults.empty()) {
@@ -297,10 +309,7 @@ CommandLine parse_command_line(const std::vector<std::string>& arguments) {
     result.exit_status = 0;
     result.answer = std::string(version.what()) + "\n";
   } catch (const CLI::ParseError& error) {
-    std::vector<std::string> faults;
-    if (config->count() > 0) faults = check_config(config->as<std::string>());
-    if (faults.empty()) faults = {one_line(error.what()) + " (see pool-server --help)"};
-    fail(result, kExitUsage, std::move(faults));
+    explain(result, error, config->count() > 0 ? config->as<std::string>() : std::string());
   } catch (const std::runtime_error& error) {
     fail(result, kExitFailure, {error.what()});
   }

@@ -64,21 +64,24 @@ using NullMutex = spdlog::details::null_mutex;  // one thread logs
 
 class JournalSink final : public spdlog::sinks::base_sink<NullMutex> {
   void sink_it_(const spdlog::details::log_msg& message) override {
-    std::vector<std::string> fields;
-    fields.push_back("MESSAGE=" + std::string(message.payload.data(), message.payload.size()));
-    fields.push_back("PRIORITY=" + std::to_string(syslog_priority(message.level)));
-    fields.push_back("SYSLOG_IDENTIFIER=pool-server");
-    fields.push_back("POOL_SERVER_EVENT=" + std::string(context.event));
+    std::vector<Journal::Field> fields = {
+        {"MESSAGE", std::string(message.payload.data(), message.payload.size())},
+        {"PRIORITY", std::to_string(syslog_priority(message.level))},
+        {"SYSLOG_IDENTIFIER", "pool-server"},
+        {"POOL_SERVER_EVENT", std::string(context.event)},
+    };
     const auto* entry = std::find_if(kCatalog.begin(), kCatalog.end(), [](const auto& candidate) {
       return candidate.event == context.event;
     });
-    if (entry != kCatalog.end()) fields.push_back("MESSAGE_ID=" + std::string(entry->message_id));
-    for (const Field& field : context.fields) {
-      fields.push_back("POOL_SERVER_" + std::string(field.name) + "=" + field.value);
-    }
-    send_to_journal(fields);
+    if (entry != kCatalog.end()) fields.push_back({"MESSAGE_ID", std::string(entry->message_id)});
+    for (const Field& field : context.fields) fields.push_back({field.name, field.value});
+    if (lost_ > 0) fields.push_back({"POOL_SERVER_LOST", std::to_string(lost_)});
+    lost_ = journal_.send(fields) ? 0 : lost_ + 1;
   }
   void flush_() override {}
+
+  Journal journal_;
+  unsigned long lost_ = 0;  // entries before this one that the journal did not take
 };
 
 class StderrSink final : public spdlog::sinks::base_sink<NullMutex> {

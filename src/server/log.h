@@ -7,17 +7,15 @@
 #include <string_view>
 
 #include "core/options.h"
+#include "sys/journal.h"
 
 // The server's log: to the journal with fields where standard error is the journal's, else to
 // standard error as lines. Main thread only: workers do not log, what they did is told from the
 // timings in their completions. A message that cannot be written is dropped, never waited for.
 namespace pool_server::log {
 
-// A structured field: "WORKER" becomes POOL_SERVER_WORKER= in the journal.
-struct Field {
-  std::string_view name;
-  std::string value;
-};
+// A field of the journal's entry: {"POOL_SERVER_WORKER", "worker-1"}.
+using Field = Journal::Field;
 
 void set_up(LogLevel level);
 void set_level(LogLevel level);

@@ -12,6 +12,7 @@
 #include "server/sockets.h"
 #include "sys/signal_fd.h"
 #include "sys/socket.h"
+#include "sys/thread.h"
 #include "sys/unique_fd.h"
 
 namespace pool_server {
@@ -32,6 +33,7 @@ void check_descriptor_limit(const Options& options) {
 
 int serve(const std::vector<std::string>& arguments, const Options& options) {
   ignore_sigpipe();
+  prepare_exceptions();
   SignalFd signals({SIGTERM, SIGINT, SIGHUP});  // before the first thread: all inherit the mask
   log::set_up(options.log_level);
   check_descriptor_limit(options);

@@ -74,7 +74,8 @@ void PoolWatch::report_abandoned_work() {
   pool_.cancel_all();
   for (const Worker::Running& task : pool_.running()) {
     log::write(LogLevel::kWarning, "abandoned",
-               {{"TASK", std::to_string(task.number)}, {"WORKER", Worker::name(task.worker)}},
+               {{"POOL_SERVER_TASK", std::to_string(task.number)},
+                {"POOL_SERVER_WORKER", Worker::name(task.worker)}},
                fmt::format("gave up task {} on {}", task.number, Worker::name(task.worker)));
   }
 }
@@ -98,11 +99,11 @@ void PoolWatch::log_computed(const Task& task) {
   const TimeUs run = task.ended_at - task.begun_at;
   log::write_for_thread(
       worker, LogLevel::kDebug, "computed",
-      {{"CONNECTION", client},
-       {"TASK", std::to_string(task.number)},
-       {"WORKER", worker},
-       {"WAIT_USEC", std::to_string(task.begun_at - task.accepted_at)},
-       {"RUN_USEC", std::to_string(run)}},
+      {{"POOL_SERVER_CONNECTION", client},
+       {"POOL_SERVER_TASK", std::to_string(task.number)},
+       {"POOL_SERVER_WORKER", worker},
+       {"POOL_SERVER_WAIT_USEC", std::to_string(task.begun_at - task.accepted_at)},
+       {"POOL_SERVER_RUN_USEC", std::to_string(run)}},
       fmt::format("computed task {} of connection {} in {} us", task.number, client, run));
 }
 
@@ -112,12 +113,12 @@ void PoolWatch::answer_overdue(TimeUs now) {
     const Connection* connection = connections_.find(task.connection);
     const std::string client = connection == nullptr ? "-" : std::to_string(connection->serial());
     log::write(LogLevel::kWarning, "task-timeout",
-               {{"CONNECTION", client},
-                {"PEER", connection == nullptr ? "-" : connection->peer()},
-                {"TASK", std::to_string(task.number)},
-                {"WORKER", Worker::name(task.worker)},
-                {"WAIT_USEC", std::to_string(task.waited)},
-                {"RUN_USEC", std::to_string(now - task.begun_at)}},
+               {{"POOL_SERVER_CONNECTION", client},
+                {"POOL_SERVER_PEER", connection == nullptr ? "-" : connection->peer()},
+                {"POOL_SERVER_TASK", std::to_string(task.number)},
+                {"POOL_SERVER_WORKER", Worker::name(task.worker)},
+                {"POOL_SERVER_WAIT_USEC", std::to_string(task.waited)},
+                {"POOL_SERVER_RUN_USEC", std::to_string(now - task.begun_at)}},
                fmt::format("task {} of connection {} on {} {}", task.number, client,
                            Worker::name(task.worker), message));
     admission_.on_overdue();
@@ -130,7 +131,8 @@ void PoolWatch::report_stuck() {
   for (const Worker::Running& task : inspection_.stuck) {
     ++counters_.quarantined;
     log::write(LogLevel::kError, "worker-stuck",
-               {{"TASK", std::to_string(task.number)}, {"WORKER", Worker::name(task.worker)}},
+               {{"POOL_SERVER_TASK", std::to_string(task.number)},
+                {"POOL_SERVER_WORKER", Worker::name(task.worker)}},
                fmt::format("{} does not come back from task {}: replaced, {} such",
                            Worker::name(task.worker), task.number, pool_.stuck()));
   }

@@ -11,7 +11,8 @@ template <class Value>
 void keep(std::string_view name, const Value& running, Value& wanted) {
   if (running == wanted) return;
   wanted = running;
-  log::write(LogLevel::kWarning, "setting-not-reloadable", {{"SETTING", std::string(name)}},
+  log::write(LogLevel::kWarning, "setting-not-reloadable",
+             {{"POOL_SERVER_SETTING", std::string(name)}},
              fmt::format("a new value of {} takes a restart", name));
 }
 

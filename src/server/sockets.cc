@@ -22,7 +22,7 @@ StartingSockets take_sockets(const Options& options) {
     } else {
       any_unknown = true;
       log::write(
-          LogLevel::kWarning, "unknown-descriptor", {{"NAME", name}},
+          LogLevel::kWarning, "unknown-descriptor", {{"POOL_SERVER_NAME", name}},
           fmt::format("closing the passed descriptor '{}': not a listening stream socket", name));
       service_manager::remove_stored_fds(name);
     }

@@ -31,7 +31,7 @@ void Succession::inherit(std::vector<UniqueFd> handovers) {
       clients_.restore(std::move(socket), std::move(state));
     }
     const std::string count = std::to_string(inheritance.connections.size());
-    log::write(LogLevel::kInfo, "restored", {{"CONNECTIONS", count}},
+    log::write(LogLevel::kInfo, "restored", {{"POOL_SERVER_CONNECTIONS", count}},
                fmt::format("restored {} connections", count));
   }
   // At once: as long as the manager has a duplicate, no client sees our close.
@@ -65,7 +65,7 @@ void Succession::hand_over() {
     if (i >= stored) shut_down_sending(sockets[i]);
     carried[i]->close(/*broken=*/false);
   }
-  log::write(LogLevel::kInfo, "handed-over", {{"CONNECTIONS", std::to_string(stored)}},
+  log::write(LogLevel::kInfo, "handed-over", {{"POOL_SERVER_CONNECTIONS", std::to_string(stored)}},
              fmt::format("handed over {} connections with {} requests, closed {} that did not fit",
                          stored, undone.size(), carried.size() - stored));
 }

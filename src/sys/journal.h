@@ -1,7 +1,10 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "sys/unique_fd.h"
 
 namespace pool_server {
 
@@ -9,7 +12,24 @@ namespace pool_server {
 // messages can go there natively, with fields.
 bool stderr_is_journal();
 
-// Sends one entry of "NAME=value" fields. A journal that cannot be reached is no error.
-void send_to_journal(const std::vector<std::string>& fields);
+// Sends entries to the journal in its native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL). Not by
+// sd_journal_sendv(), whose socket blocks: a journal that has stopped must not stop the server.
+class Journal {
+ public:
+  static constexpr std::string_view kSocket = "/run/systemd/journal/socket";
+
+  explicit Journal(std::string_view path = kSocket);
+
+  struct Field {
+    std::string_view name;
+    std::string value;
+  };
+  // False: the journal cannot be reached, or does not take it now; the entry is lost.
+  bool send(const std::vector<Field>& fields);
+
+ private:
+  std::string path_;
+  UniqueFd socket_;
+};
 
 }  // namespace pool_server

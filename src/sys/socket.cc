@@ -1,8 +1,10 @@
 #include "sys/socket.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -66,6 +68,12 @@ std::uint64_t socket_cookie(int fd) {
   socklen_t length = sizeof cookie;
   if (::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) != 0) return 0;
   return cookie;
+}
+
+std::size_t unacknowledged_output(int fd) {
+  int bytes = 0;
+  if (::ioctl(fd, SIOCOUTQ, &bytes) != 0 || bytes < 0) return 0;
+  return static_cast<std::size_t>(bytes);
 }
 
 void shut_down_sending(int fd) {

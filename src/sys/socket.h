@@ -42,6 +42,8 @@ AcceptResult accept_connection(int listener);
 
 // Names a socket in every process that has it (SO_COOKIE); 0 when it has no name.
 std::uint64_t socket_cookie(int fd);
+// Bytes sent that the peer's side has not taken in yet (SIOCOUTQ).
+std::size_t unacknowledged_output(int fd);
 void shut_down_sending(int fd);
 void set_nonblocking(int fd);
 void set_close_on_exec(int fd);

@@ -22,6 +22,13 @@ void* run(void* argument) {
 
 }  // namespace
 
+void prepare_exceptions() {
+  try {
+    throw 0;
+  } catch (int) {
+  }
+}
+
 Thread::Thread(std::string name, std::function<void()> body) {
   auto start_up = std::make_unique<StartUp>(StartUp{std::move(name), std::move(body)});
   const int error = pthread_create(&thread_, nullptr, run, start_up.get());

@@ -8,6 +8,10 @@
 
 namespace pool_server {
 
+// Throws and catches once. libgcc sets up its unwinder at the first throw, by a pthread_once() that
+// Helgrind does not understand: done before the first thread starts, there is nothing to report.
+void prepare_exceptions();
+
 // A named thread that is joined explicitly or by the destructor. Unlike std::thread it has its name
 // before its body runs.
 class Thread {

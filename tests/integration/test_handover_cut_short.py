@@ -18,9 +18,9 @@ class CutShort(RestartTestCase):
         self.start_next("--workers=2")
         clients = [self.meet(kind) for kind in ("tcp", "unix")]
         for number, client in enumerate(clients):
-            client.send(f"echo early {number}", *(f"sleep {1500 + index}" for index in range(3)), "", "fail",
-                        f"echo late {number}")
-            self.assertEqual(client.line(), f"result: early {number}")
+            self.assertEqual(client.ask(f"echo early {number}"), f"result: early {number}")
+        for number, client in enumerate(clients):
+            client.send(*(f"sleep {1500 + index}" for index in range(3)), "", "fail", f"echo late {number}")
         self.wait_for_busy(2)
         time_to_end = Stopwatch()
         self.cut_short()

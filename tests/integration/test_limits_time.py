@@ -5,6 +5,7 @@ import threading
 
 from client import Client
 from harness import ServerTestCase
+from manager import RestartTestCase
 from timing import PATIENCE, SLOWDOWN, Stopwatch, let_pass, wait_until
 
 SLOW_LINE = "ERROR: request not completed in time"
@@ -181,6 +182,21 @@ class SlowReaders(ServerTestCase):
         client = self.connect(server)
         self.assertEqual(client.ask("sleep 900"), "result: slept 900 ms")
         self.assertEqual(server.stats()["slow_readers"], 0)
+
+
+class SlowReadersOverARestart(RestartTestCase):
+    def test_time_begins_anew(self):
+        """Fails when a client with unread replies is cut off by a restart, as if it had left them for too long."""
+        line = b"echo " + b"r" * 5000 + b"\n"
+        self.start_next("--workers=2", "--send-timeout=30s")
+        for kind in ("tcp", "unix"):
+            with self.subTest(kind=kind):
+                client = self.meet(kind, receive_buffer=4096)
+                whole = client.send_until_blocked(line, limit=64 << 20, quiet=0.5) // len(line)
+                self.restart("--workers=2", "--send-timeout=30s")
+                for _ in range(whole):
+                    self.assertEqual(client.line(), "result: " + "r" * 5000)
+                client.reset()
 
 
 class IdleClients(ServerTestCase):

@@ -145,6 +145,20 @@ class StuckPool(ServerTestCase):
         self.assertEqual({task for task, _ in named}, {"1", "2"})
         self.assertEqual({worker for _, worker in named}, {"worker-0", "worker-1"})
 
+    def test_stays_where_nobody_can_restart_it(self):
+        """Fails when a server that nobody would start again gives up, or cannot go on when its tasks end after all."""
+        server = self.start("--workers=2", "--max-stuck-workers=0", "--task-timeout=200ms", notify=False)
+        clients = [self.connect(server) for _ in range(2)]
+        for client in clients:
+            client.send("hang 2000", "echo after all")
+        for client in clients:
+            self.assertEqual(client.line(), TIMED_OUT)
+        server.wait_for_log("error .*no worker can make progress any more")
+        self.assertEqual(server.stats()["queue_depth"], 2)
+        for client in clients:
+            self.assertEqual(client.line(), "result: after all")
+        self.assertEqual(server.stop(), 0)
+
     def test_not_while_one_worker_is_left(self):
         """Fails when the server gives up although a worker still gets on."""
         server = self.start("--workers=2", "--max-stuck-workers=0", "--task-timeout=200ms")

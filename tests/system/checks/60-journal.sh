@@ -26,7 +26,7 @@ check 'journalctl -x explains it' explained task-timeout 'ran longer than --task
 check 'and the start' explained started 'pool-server has started'
 listed() {
   local id missing=0
-  for id in $(sed -n 's/^-- //p' /usr/lib/systemd/catalog/pool-server.catalog); do
+  for id in $(grep -o "^-- .*" /usr/lib/systemd/catalog/pool-server.catalog | cut -c 4-); do
     journalctl --list-catalog "$id" > /dev/null || missing=1
   done
   return $missing

@@ -29,10 +29,17 @@ TEST_CASE("standing wait: a burst is not shed, a wait that lasts for an interval
   StandingWait wait(kTarget);
   CHECK(shed(wait, 0, kInterval, 2 * kTarget) == 0);
   CHECK(shed(wait, kInterval, 2 * kInterval, 2 * kTarget) == kInterval / 1'000);
-  // Those who did not wait too long are served in any case, and end it.
+  // One who did not wait too long is served in any case, and ends it for another interval.
   CHECK_FALSE(wait.sheds(2 * kInterval, kTarget));
-  CHECK(wait.sheds(2 * kInterval + 1, kTarget + 1));
-  CHECK(shed(wait, 3 * kInterval, 4 * kInterval, 2 * kTarget) == 0);
+  CHECK(shed(wait, 2 * kInterval + 1'000, 3 * kInterval + 1'000, 2 * kTarget) == 0);
+  CHECK(wait.sheds(3 * kInterval + 1'000, kTarget + 1));
+}
+
+TEST_CASE("standing wait: tasks longer than the interval have one too") {
+  StandingWait wait(kTarget);
+  CHECK_FALSE(wait.sheds(0, 0));
+  CHECK_FALSE(wait.sheds(3 * kInterval, 3 * kInterval));
+  CHECK(wait.sheds(6 * kInterval, 6 * kInterval));
 }
 
 TEST_CASE("standing wait: one short wait in an interval shows that the queue drains") {

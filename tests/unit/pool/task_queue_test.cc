@@ -371,13 +371,28 @@ TEST_CASE("B2: the worker that has idled longest is retired, and only an idle on
     CHECK(queue.retire_one() == &first.sleeper());
     CHECK(one.returns());
     CHECK(queue.level().idle == 1);
-    // The one that idled the shortest is the first to be woken, so the other can grow old.
     fill(queue, 3, 1);
     CHECK(two.returns());
   }
   CHECK(first_popped == Numbers{});
   CHECK(second_popped == Numbers{3});
   CHECK(queue.retire_one() == nullptr);
+}
+
+TEST_CASE("B2: the worker that idled the shortest is woken first, so that the others grow old") {
+  TaskQueue queue(10);
+  Popper first(queue);
+  Popper second(queue);
+  Numbers popped;
+  BlockedCall one([&] { first.pop(); });
+  CHECK(one.blocks());
+  BlockedCall two([&] { popped = second.pop(); });
+  CHECK(two.blocks());
+  fill(queue, 3, 1);
+  CHECK(two.returns());
+  CHECK(popped == Numbers{3});
+  CHECK(one.blocks());
+  queue.close();
 }
 
 TEST_CASE("R1: several producers and workers on a small queue, each task exactly once") {

@@ -200,10 +200,11 @@ TEST_CASE("B3: an overdue task is reported once, is told to stop, and comes back
   CHECK(fixture.script.stopped == 1);
 
   // The next task on that worker starts with a clean token.
-  fixture.submit(8, "wait");
-  CHECK_FALSE(fixture.running(1).front().answered);
-  fixture.script.gate.open();
-  CHECK_FALSE(collect(fixture.completions, 1).front()->answered);
+  fixture.submit(8, "stopped?");
+  const auto next = collect(fixture.completions, 1);
+  REQUIRE(next.size() == 1);
+  CHECK_FALSE(next.front()->answered);
+  CHECK(next.front()->reply == "result: stopped? no\n");
 }
 
 TEST_CASE("B3: without a time-out no task is ever overdue") {
@@ -271,6 +272,26 @@ TEST_CASE("a client that left: its queued tasks are taken back, its running ones
   CHECK(numbers_of(cancelled) == std::vector<std::uint64_t>{3, 5});
   CHECK(fixture.script.stopped == 1);
   CHECK(fixture.running(1).front().number == 2);
+}
+
+TEST_CASE("a client that left: what a worker has in hand for it starts with its stop token set") {
+  Fixture fixture(1);
+  std::vector<TaskPtr> tasks;
+  tasks.push_back(task(1, "wait", /*slot=*/1));
+  tasks.push_back(task(2, "stopped?", /*slot=*/2));
+  tasks.push_back(task(3, "stopped?", /*slot=*/3));
+  fixture.pool.queue().push_all(tasks, /*estimated_run=*/1, monotonic_now());
+  fixture.running(1);
+  const bool in_hand = fixture.pool.queue().level().depth == 0;
+  std::vector<TaskPtr> cancelled;
+  fixture.pool.cancel({2, 1}, cancelled);
+  fixture.script.gate.open();
+  const auto ended = collect(fixture.completions, 3 - cancelled.size());
+  CHECK(cancelled.size() == (in_hand ? 0 : 1));
+  for (const TaskPtr& each : ended) {
+    if (each->number == 2) CHECK(each->reply == "result: stopped? yes\n");
+    if (each->number == 3) CHECK(each->reply == "result: stopped? no\n");
+  }
 }
 
 TEST_CASE("a hard stop sets every stop token") {

@@ -66,8 +66,8 @@ struct Script {
   HandlerFactory factory();
 };
 
-// "wait" ends when the gate opens, "until-stopped" when the stop token is set, "throw" and
-// "throw-int" throw, "fail" is an error; all else is echoed.
+// "wait" ends when the gate opens, "until-stopped" when the stop token is set, "stopped?" says
+// whether it is; "throw" and "throw-int" throw, "fail" is an error; all else is echoed.
 class ScriptedHandler final : public Handler {
  public:
   explicit ScriptedHandler(Script& script) : script_(script) {}
@@ -81,6 +81,7 @@ class ScriptedHandler final : public Handler {
       ++script_.stopped;
     }
     reply.append(request);
+    if (request == "stopped?") reply.append(stop.stop_requested() ? " yes" : " no");
     ++script_.ended;
     return request == "fail" ? Outcome::kError : Outcome::kOk;
   }
