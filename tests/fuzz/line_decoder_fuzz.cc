@@ -72,8 +72,10 @@ class Run {
 
   template <class Next>
   void take(Next next) {
+    bool held = false;  // each line once at the most, so that this ends
     while (const auto line = next()) {
-      if (!line->too_long && choices_.next() % 4 == 0) {
+      held = !held && !line->too_long && choices_.next() % 4 == 0;
+      if (held) {
         decoder_.hold(*line);
         must(decoder_.holding());
       } else {

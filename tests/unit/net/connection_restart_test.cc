@@ -88,6 +88,20 @@ TEST_CASE_FIXTURE(Fixture, "restart: a request that waited for the queue is not 
   CHECK(hears("result: 1\nresult: 2\nresult: 3\n"));
 }
 
+TEST_CASE_FIXTURE(Fixture, "restart: what is carried over keeps to the limits of the new process") {
+  client.send("1\n2\n3\n");
+  REQUIRE(asked(before, 3));
+  FakeHost after(driver);
+  after.bounds.max_unanswered = 2;
+  restart(after);
+  driver.run_rounds(3);
+  CHECK(after.requests.size() == 2);
+  after.answer_all();
+  REQUIRE(asked(after, 1));
+  after.answer_all();
+  CHECK(hears("result: 1\nresult: 2\nresult: 3\n"));
+}
+
 TEST_CASE_FIXTURE(Fixture, "restart: a client that has half-closed gets its answers and the end") {
   client.send("1\n2");
   client.shut_down_sending();

@@ -33,13 +33,24 @@ class LoopDriver final : public RoundHooks {
     run_until([&] { return --count <= 0; });
   }
 
+  // Nothing keeps the loop from sleeping between its rounds.
+  bool is_quiet() {
+    constexpr int kRounds = 20;
+    run_rounds(2);
+    const TimeUs begin = monotonic_now();
+    run_rounds(kRounds);
+    return monotonic_now() - begin >= (kRounds - 1) * kSleep;
+  }
+
   TimeUs end_of_round(TimeUs now) override {
     at_end_of_round();
     decide_(now);
-    return 200;  // what is waited for may happen outside the loop
+    return kSleep;
   }
 
  private:
+  static constexpr TimeUs kSleep = 200;  // µs: what is waited for may happen outside the loop
+
   std::function<void(TimeUs)> decide_;
 };
 
