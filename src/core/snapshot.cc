@@ -7,6 +7,7 @@ namespace pool_server {
 namespace {
 
 constexpr std::string_view kMagic = "poolsnap";
+constexpr std::size_t kHeaderSize = 8 + 4 + 8 + 8;  // magic, version, length, checksum
 
 std::uint64_t checksum(std::string_view bytes) {
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, 64 bit: offset basis and prime
@@ -35,7 +36,8 @@ class Writer {
   std::string out_;
 };
 
-// Reads what is there; past the end it gives zeros and empty texts, and says so in truncated().
+// Reads what is there. At the end, where an older release wrote no more, it gives zeros and empty
+// texts; an end in the middle of something is told by truncated().
 class Reader {
  public:
   explicit Reader(std::string_view bytes) : rest_(bytes) {}
@@ -44,7 +46,7 @@ class Reader {
   Integer integer() {
     std::uint64_t value = 0;
     if (rest_.size() < sizeof(Integer)) {
-      truncate();
+      if (!rest_.empty()) truncate();
       return 0;
     }
     for (std::size_t i = 0; i < sizeof(Integer); ++i) {
@@ -119,8 +121,8 @@ bool read_connection(std::string_view record, CarriedConnection& connection) {
   connection.undecoded = in.text();
   connection.unsent = in.text();
   const auto owed = in.integer<std::uint32_t>();
-  for (std::uint32_t i = 0; i < owed && !in.truncated(); ++i) {
-    if (!read_answer(in, connection.owed.emplace_back())) return false;
+  for (std::uint32_t i = 0; i < owed; ++i) {
+    if (in.at_end() || !read_answer(in, connection.owed.emplace_back())) return false;
   }
   return !in.truncated();
 }
@@ -152,11 +154,11 @@ std::optional<Snapshot> decode(std::string_view bytes, std::string_view& fault) 
     return std::nullopt;
   };
   if (!bytes.starts_with(kMagic)) return refuse("it is not a snapshot");
+  if (bytes.size() < kHeaderSize) return refuse("it is truncated");
   Reader header(bytes.substr(kMagic.size()));
   const auto version = header.integer<std::uint32_t>();
   const auto length = header.integer<std::uint64_t>();
   const auto sum = header.integer<std::uint64_t>();
-  if (header.truncated()) return refuse("it is truncated");
   if (version == 0 || version > kSnapshotVersion) return refuse("its version is not known");
   if (header.left() != length) return refuse("it is truncated");
   const std::string_view payload = bytes.substr(bytes.size() - length);
@@ -169,7 +171,8 @@ std::optional<Snapshot> decode(std::string_view bytes, std::string_view& fault) 
     snapshot.totals.push_back(totals.integer<std::uint64_t>());
   }
   const auto count = in.integer<std::uint32_t>();
-  for (std::uint32_t i = 0; i < count && !in.truncated(); ++i) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    if (in.at_end()) return refuse("it is truncated");
     const std::string_view record = in.text();
     if (in.truncated() || !read_connection(record, snapshot.connections.emplace_back())) {
       return refuse("a connection in it makes no sense");

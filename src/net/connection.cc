@@ -65,6 +65,7 @@ void Connection::refuse(std::string_view text, bool linger) {
 
 void Connection::finish_up(bool linger) {
   draining_ = true;
+  to_be_carried_ = false;
   may_linger_ = linger;
   host_.on_changed(*this);
 }
@@ -295,7 +296,8 @@ Connection::Due Connection::next_due() const {
   } else if (line_since_ != 0 && may_read()) {
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
-  if (!writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog()) {
+  const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog();
+  if (idle && !to_be_carried_) {  // who is about to be carried over is not asked to talk
     consider(timeouts.idle, last_activity_, Expiry::kIdle);
   }
   return due;

@@ -5,7 +5,20 @@
 #include <cstdint>
 #include <utility>
 
+#include "core/protocol.h"
+
 namespace pool_server {
+
+namespace {
+
+// In the place of an answer that nobody has any more; there should be none such.
+CarriedAnswer lost_answer() {
+  CarriedAnswer answer{CarriedAnswer::Kind::kReply, Outcome::kError, {}};
+  protocol::append_reply(answer.outcome, protocol::kInternalError, answer.text);
+  return answer;
+}
+
+}  // namespace
 
 void ReplyWriter::put(TaskPtr answer, std::size_t text_bytes) {
   assert(bytes_in_flight_ >= text_bytes);
@@ -35,6 +48,8 @@ void ReplyWriter::carry(std::vector<const Task*> undone, CarriedConnection& to) 
   std::uint64_t next = order_.next_to_release();
   for (const Task* task : owed) {
     if (task->sequence < next) continue;
+    // No answer may be missing, or those after it would be taken for it.
+    for (; next < task->sequence; ++next) to.owed.push_back(lost_answer());
     ++next;
     if (task->kind == Task::Kind::kStats) {
       to.owed.push_back({CarriedAnswer::Kind::kStats, Outcome::kOk, {}});
@@ -44,6 +59,8 @@ void ReplyWriter::carry(std::vector<const Task*> undone, CarriedConnection& to) 
       to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, task->text});
     }
   }
+  const std::uint64_t end = order_.next_to_release() + order_.outstanding();
+  for (; next < end; ++next) to.owed.push_back(lost_answer());
 }
 
 IoResult ReplyWriter::flush(int fd, BufferPool& buffers) {

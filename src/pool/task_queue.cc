@@ -100,8 +100,9 @@ void TaskQueue::take_all(std::vector<TaskPtr>& tasks) {
   room_was_made();
 }
 
-TaskQueue::Level TaskQueue::wake_for_waiting() {
+TaskQueue::Level TaskQueue::wake_for_waiting(double estimated_run) {
   const MutexLock lock(mutex_);
+  estimated_run_ = estimated_run;
   wake_up_to(tasks_.size());
   return level_locked();
 }

@@ -63,7 +63,7 @@ class TaskQueue {
   // Takes out everything, in no particular order, and appends it to `tasks`.
   void take_all(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
   // Wakes a worker for each task that has none. The estimate behind push_all can be wrong.
-  Level wake_for_waiting() PS_EXCLUDES(mutex_);
+  Level wake_for_waiting(double estimated_run) PS_EXCLUDES(mutex_);
   // Asks that the loop be woken when a worker next takes a task.
   Level tell_when_room() PS_EXCLUDES(mutex_);
   Level level() PS_EXCLUDES(mutex_);

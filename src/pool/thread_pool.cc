@@ -56,7 +56,7 @@ bool ThreadPool::index_in_use(unsigned index) const {
 }
 
 void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outstanding,
-                         Inspection& found) {
+                         double estimated_run, Inspection& found) {
   found.look_again_at = kNever;
   std::size_t hopeless = 0;
   for (std::size_t i = 0; i < workers_.size(); ++i) {
@@ -76,7 +76,7 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
 
   // Until every task is either running or queued behind workers that all run one, something is in
   // transit: popped, about to be posted, or waiting for a worker that is about to wake.
-  const std::size_t depth = queue_->wake_for_waiting().depth;
+  const std::size_t depth = queue_->wake_for_waiting(estimated_run).depth;
   const std::size_t running = this->running().size();
   const bool settled = outstanding == found.ended.size() + depth + running &&
                        (depth == 0 || running == workers_.size() + stuck_.size());

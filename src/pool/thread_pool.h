@@ -52,8 +52,10 @@ class ThreadPool {
   };
   // Gives up tasks that run or wait too long, replaces workers that do not come back from such a
   // task, frees what a long task holds up, and wakes idle workers for waiting tasks in case the
-  // estimates were wrong. `outstanding`: tasks pushed whose completion the caller has not got.
-  void inspect(TimeUs now, const Patience& patience, std::size_t outstanding, Inspection& found);
+  // estimates were wrong. `outstanding`: tasks pushed whose completion the caller has not got;
+  // `estimated_run`: what a task takes at present, in µs.
+  void inspect(TimeUs now, const Patience& patience, std::size_t outstanding, double estimated_run,
+               Inspection& found);
   // The worker of that index has come back from a task that was given up: if it was replaced, it
   // ends now.
   void came_back(unsigned index);

@@ -15,20 +15,20 @@ constexpr double kLongestSample = 10'000;  // µs
 
 }  // namespace
 
-Admission::Admission(const Options& options, ThreadPool& pool, ConnectionTable& connections,
-                     TaskRecycler& recycler, Counters& counters)
-    : options_(options),
-      pool_(pool),
+Admission::Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
+                     Counters& counters)
+    : pool_(pool),
       connections_(connections),
       recycler_(recycler),
       counters_(counters),
       estimated_run_(kLongestSample) {}
 
-Admission::Verdict Admission::admit(Connection& connection, std::string_view line, TimeUs now) {
+Admission::Verdict Admission::admit(Connection& connection, std::string_view line, TimeUs now,
+                                    Overload overload) {
   // Those who wait come first, and each of them gets its share.
   const bool its_turn = resuming_ ? share_ > 0 : waiting_.empty();
   if (!its_turn || !has_room()) {
-    if (options_.overload == Overload::kReject) return Verdict::kBusy;
+    if (overload == Overload::kReject) return Verdict::kBusy;
     waiting_.push_back(connection.id());
     return Verdict::kWait;
   }

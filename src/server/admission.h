@@ -21,16 +21,16 @@ namespace pool_server {
 // are served in turn, each an equal share of the room there is.
 class Admission {
  public:
-  Admission(const Options& options, ThreadPool& pool, ConnectionTable& connections,
-            TaskRecycler& recycler, Counters& counters);
+  Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
+            Counters& counters);
 
   enum class Verdict : unsigned char {
     kAdmitted,
     kWait,  // the queue is full: the connection is in line and will be resumed
     kBusy,  // the queue is full, and --overload says to refuse
   };
-  // Stages the request as a task, if there is room for it.
-  Verdict admit(Connection& connection, std::string_view line, TimeUs now);
+  // Stages the request as a task, if there is room for it. `overload`: what to do if not.
+  Verdict admit(Connection& connection, std::string_view line, TimeUs now, Overload overload);
 
   // End of round: lets those in line go on, as far as there is room.
   void resume_waiting();
@@ -51,13 +51,13 @@ class Admission {
   // A task was answered without having come back.
   void on_overdue() { ++overdue_; }
   std::size_t staged() const { return staged_.size(); }
-  std::uint64_t ended() const { return ended_; }   // tasks that ran and came back
-  TimeUs busy_time() const { return busy_time_; }  // µs of run time of all that ended
+  std::uint64_t ended() const { return ended_; }           // tasks that ran and came back
+  double estimated_run() const { return estimated_run_; }  // µs, of a task at present
+  TimeUs busy_time() const { return busy_time_; }          // µs of run time of all that ended
 
  private:
   bool has_room();
 
-  const Options& options_;
   ThreadPool& pool_;
   ConnectionTable& connections_;
   TaskRecycler& recycler_;

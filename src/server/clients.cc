@@ -72,7 +72,7 @@ void Clients::reconfigure() {
 }
 
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
-  connections_.add(std::move(socket), *this).restore(std::move(state));
+  let_in(std::move(socket)).restore(std::move(state));
 }
 
 bool Clients::ready_to_carry() {
@@ -96,6 +96,10 @@ void Clients::begin_drain(bool carry) {
 }
 
 bool Clients::on_request(Connection& connection, std::string_view line) {
+  return answer(connection, line, options_.overload);
+}
+
+bool Clients::answer(Connection& connection, std::string_view line, Overload overload) {
   if (line.empty()) {
     router_.answer_error(connection, protocol::kEmptyRequest);
     return true;
@@ -104,19 +108,19 @@ bool Clients::on_request(Connection& connection, std::string_view line) {
     router_.answer_stats(connection);
     return true;
   }
-  const Admission::Verdict verdict = admission_.admit(connection, line, loop().now());
+  const Admission::Verdict verdict = admission_.admit(connection, line, loop().now(), overload);
   if (verdict != Admission::Verdict::kBusy) return verdict == Admission::Verdict::kAdmitted;
   ++counters_.shed_busy;
   router_.answer_error(connection, protocol::kServerBusy);
   return true;
 }
 
-bool Clients::on_carried_answer(Connection& connection, const CarriedAnswer& answer) {
-  switch (answer.kind) {
+bool Clients::on_carried_answer(Connection& connection, const CarriedAnswer& carried) {
+  switch (carried.kind) {
     case CarriedAnswer::Kind::kRequest:
-      return on_request(connection, answer.text);
+      return answer(connection, carried.text, Overload::kWait);  // accepted is accepted
     case CarriedAnswer::Kind::kReply:
-      router_.answer_carried(connection, answer);
+      router_.answer_carried(connection, carried);
       return true;
     case CarriedAnswer::Kind::kStats:
       router_.answer_stats(connection);
@@ -183,14 +187,8 @@ void Clients::on_accepted(UniqueFd socket) {
       refuse(std::move(socket), reason);
       return;
     }
-    const bool count_peer = options_.max_connections_per_peer > 0;
-    const PeerKey peer = count_peer ? peer_key(socket.get()) : PeerKey();
-    Connection& connection = connections_.add(std::move(socket), *this);
+    Connection& connection = let_in(std::move(socket));
     connection.set_serial(++counters_.accepted);
-    if (count_peer) {
-      ++connections_of_peer_[peer];
-      peer_of_slot_[connection.id().slot] = peer;
-    }
     if (!log::enabled(LogLevel::kDebug)) return;
     const std::string address = connection.peer();
     log::write(LogLevel::kDebug, "connected",
@@ -199,6 +197,17 @@ void Clients::on_accepted(UniqueFd socket) {
   } catch (const std::system_error& error) {  // no memory for it in the kernel
     on_accept_failed(error.code().value());
   }
+}
+
+Connection& Clients::let_in(UniqueFd socket) {
+  const bool count_peer = options_.max_connections_per_peer > 0;
+  const PeerKey peer = count_peer ? peer_key(socket.get()) : PeerKey();
+  Connection& connection = connections_.add(std::move(socket), *this);
+  if (count_peer) {
+    ++connections_of_peer_[peer];
+    peer_of_slot_[connection.id().slot] = peer;
+  }
+  return connection;
 }
 
 std::string_view Clients::reason_to_refuse(int socket) {

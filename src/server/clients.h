@@ -46,7 +46,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
 
   // ConnectionHost
   bool on_request(Connection& connection, std::string_view line) override;
-  bool on_carried_answer(Connection& connection, const CarriedAnswer& answer) override;
+  bool on_carried_answer(Connection& connection, const CarriedAnswer& carried) override;
   void on_line_too_long(Connection& connection) override;
   void on_received(Connection& connection, std::size_t bytes) override;
   void on_sent(Connection& connection, std::size_t bytes) override;
@@ -62,6 +62,8 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_accept_failed(int error) override;
 
  private:
+  bool answer(Connection& connection, std::string_view line, Overload overload);
+  Connection& let_in(UniqueFd socket);
   // Why a newcomer is turned away; empty: it is let in.
   std::string_view reason_to_refuse(int socket);
   void refuse(UniqueFd socket, std::string_view reason);

@@ -16,7 +16,8 @@ namespace {
 
 // Longer than a manager takes that is well, short enough for a stop.
 constexpr TimeUs kManagerTimeout = 1'000'000;
-constexpr std::size_t kMaxSnapshot = std::size_t{1} << 31;  // bytes
+// Far above what a process can have owed its clients; a corrupt size must not be allocated.
+constexpr std::size_t kMaxSnapshot = std::size_t{1} << 36;  // bytes
 
 // How many of `fds` could be queued.
 std::size_t send_all(int channel, std::span<const int> fds) {
@@ -103,6 +104,7 @@ Handover::Inheritance Handover::collect(UniqueFd channel) {
     inheritance.connections.emplace_back(std::move(fd), std::move(state->second));
     states.erase(state);
   }
+  inheritance.missing = states.size();
   return inheritance;
 }
 

@@ -35,6 +35,7 @@ class Handover {
   struct Inheritance {
     std::vector<std::uint64_t> totals;
     std::vector<std::pair<UniqueFd, CarriedConnection>> connections;
+    std::size_t missing = 0;  // connections of the snapshot that did not come along
     std::size_t unknown = 0;  // sockets that the snapshot does not tell about; closed
     std::string fault;        // why the snapshot could not be used; empty: it could
   };

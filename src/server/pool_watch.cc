@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <utility>
 
@@ -33,9 +34,11 @@ PoolWatch::PoolWatch(const Options& options, ThreadPool& pool, CompletionQueue& 
       router_(router),
       counters_(counters) {}
 
-bool PoolWatch::collect() {
+bool PoolWatch::collect(TimeUs now) {
   const bool came_back = completions_.take_or_sleep(ended_);
   deliver(ended_);
+  // Their workers have taken more by now, perhaps a batch on a wrong estimate.
+  if (came_back) inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
   return came_back;
 }
 
@@ -47,7 +50,7 @@ TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
                                  ? options_.max_workers
                                  : options_.max_stuck_workers;
   pool_.inspect(now, {.task_timeout = options_.task_timeout, .max_stuck = max_stuck},
-                admission_.outstanding(), inspection_);
+                admission_.outstanding(), admission_.estimated_run(), inspection_);
   inspect_at_ = inspection_.look_again_at;
   const bool answers = !inspection_.overdue.empty() || !inspection_.ended.empty();
   answer_overdue(now);
@@ -58,15 +61,20 @@ TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
 
 std::vector<TaskPtr> PoolWatch::take_undone_work() {
   std::vector<TaskPtr> undone;
+  std::vector<TaskPtr> copies;
   for (int tries = 0; tries < kTransitTries; ++tries) {
     pool_.surrender(ended_, undone);
     deliver(ended_);
-    collect();
-    if (undone.size() + pool_.running().size() >= admission_.outstanding()) break;
+    completions_.take_or_sleep(ended_);
+    deliver(ended_);
+    copies.clear();
+    pool_.copy_running(copies);
+    // What was collected is not running any more, so nothing is counted twice; what is missing has
+    // ended and is about to be posted, or was popped and is about to begin.
+    if (undone.size() + copies.size() >= admission_.awaited()) break;
     ::usleep(kTransitPause);
   }
-  pool_.copy_running(undone);
-  collect();  // what ended after it was copied counts as ended
+  std::ranges::move(copies, std::back_inserter(undone));
   return undone;
 }
 

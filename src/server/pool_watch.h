@@ -23,7 +23,7 @@ class PoolWatch {
 
   // End of round, last: delivers what has come back. True: there was something, and more may come;
   // otherwise the next completion wakes the loop.
-  bool collect();
+  bool collect(TimeUs now);
   // End of round. `submitted`: work was handed out. Returns when to come again.
   TimeUs inspect(TimeUs now, bool submitted);
 

@@ -25,7 +25,7 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
       pool_(options_.min_workers, options_.queue_capacity, find_handler(options_.handler),
             completions_),
       router_(connections_, counters_, recycler_, [this] { return format_stats(view()); }),
-      admission_(options_, pool_, connections_, recycler_, counters_),
+      admission_(pool_, connections_, recycler_, counters_),
       clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),
       watch_(options_, pool_, completions_, connections_, admission_, router_, counters_),
       succession_(connections_, clients_, watch_, counters_),
@@ -87,7 +87,7 @@ TimeUs Server::end_of_round(TimeUs now) {
   if (std::exchange(reload_requested_, false)) reload();
   const TimeUs next_inspection = watch_.inspect(now, submitted);
   housekeeping_.tick(now);
-  const bool came_back = watch_.collect();
+  const bool came_back = watch_.collect(now);
   // A restart is the only way on, if there is someone to ask for one.
   if (watch_.pool_is_stuck() && service_manager::is_listening()) drain_.stop_now();
   if (drain_.draining()) drain(now);

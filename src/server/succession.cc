@@ -30,6 +30,13 @@ void Succession::inherit(std::vector<UniqueFd> handovers) {
     for (auto& [socket, state] : inheritance.connections) {
       clients_.restore(std::move(socket), std::move(state));
     }
+    if (inheritance.missing > 0) {
+      const std::string missing = std::to_string(inheritance.missing);
+      log::write(
+          LogLevel::kWarning, "restore-incomplete", {{"POOL_SERVER_CONNECTIONS", missing}},
+          fmt::format("{} connections of the last process were lost: no descriptors for them",
+                      missing));
+    }
     const std::string count = std::to_string(inheritance.connections.size());
     log::write(LogLevel::kInfo, "restored", {{"POOL_SERVER_CONNECTIONS", count}},
                fmt::format("restored {} connections", count));

@@ -1,13 +1,11 @@
 """A service manager with a descriptor store: the server's life over restarts, with its clients connected."""
 
 import os
-import select
 import socket
-import time
 
 from harness import ServerTestCase
 from notify import NotifySocket
-from timing import PATIENCE, Stopwatch, wait_until
+from timing import Stopwatch, wait_until
 
 CONNECTIONS = "pool-server-connections"  # the name under which the server stores them
 
@@ -140,12 +138,3 @@ class RestartTestCase(ServerTestCase):
         with_stats = self.meet()
         wait_until(lambda: f" active_workers={workers} " in with_stats.ask("STATS"), f"{workers} busy workers")
         with_stats.close()
-
-
-def wait_for_unread(client, bytes_unread, timeout=PATIENCE):
-    """Waits until so many bytes lie unread in the client's socket."""
-    deadline = time.monotonic() + timeout
-    while len(client.socket.recv(bytes_unread, socket.MSG_PEEK)) < bytes_unread:
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited in vain for {bytes_unread} unread bytes")
-        select.select([], [], [], 0.005)

@@ -17,6 +17,19 @@ check() {
   fi
 }
 
+# measure WHAT COMMAND...: as check, but what it tells is shown in any case.
+measure() {
+  local what=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    echo "PASS $what"
+  else
+    failures=$((failures + 1))
+    echo "FAIL $what"
+  fi
+  printf '%s\n' "$output" | tail -n 40 | sed 's/^/     | /'
+}
+
 # require WHAT COMMAND...: as check, but without it the rest of the file would tell nothing.
 require() {
   check "$@"
@@ -107,6 +120,35 @@ no_drop_in() {
 configure() {
   printf '%s\n' "$@" > "$config.new"
   mv "$config.new" "$config"
+}
+
+# for_restart_clients LINE...: the service as restart_clients.py needs it, with these settings too.
+for_restart_clients() {
+  configure 'handler=drill' "$@"
+  drop_in pool-server.socket '[Socket]' 'ListenStream=/run/pool-server-test.sock'
+  systemctl stop pool-server.socket "$service"
+  systemctl start "$service" && ask 'echo hello' -U /run/pool-server-test.sock
+}
+
+# clients MODE ...: see there.
+clients() {
+  /usr/bin/python3 restart_clients.py "$@"
+}
+
+# newer_package NAME VERSION-SUFFIX [COMMAND...]: NAME.deb is the package with a higher version; the
+# COMMAND may change the files that it installs, in ./NAME.
+newer_package() {
+  local name=$1 suffix=$2
+  shift 2
+  dpkg-deb -R pool-server.deb "$name" &&
+    sed -i "s/^Version: .*/&+$suffix/" "$name/DEBIAN/control" &&
+    { [ $# = 0 ] || "$@"; } &&
+    dpkg-deb --root-owner-group -b "$name" "$name.deb"
+}
+
+# installs DEB, as an administrator would who has changed the configuration.
+installs() {
+  apt-get install -y --allow-downgrades -o Dpkg::Options::=--force-confold "$1"
 }
 
 # journal ARGUMENT...: of this boot, which is this file of checks.

@@ -20,6 +20,11 @@ stays_connected() {
     echo line >&"$first" && read -r -t 2 reply <&"$first" &&
     equal "$(digest 'half line')" "$reply" && exec {first}>&-
 }
+# More replies than socket buffers hold, read only after a while.
+reads_late() {
+  equal 20000 "$(yes STATS | head -n 20000 | timeout 10 nc -N 127.0.0.1 9090 |
+    { sleep 0.2 && wc -l; })"
+}
 exercise() {  # one life of the service, with everything that makes it call the system
   systemctl restart "$service" &&
     second_client_is_refused &&
@@ -30,6 +35,7 @@ exercise() {  # one life of the service, with everything that makes it call the 
     systemctl reload "$service" &&
     wait_for 5 is SubState running &&
     stays_connected &&
+    reads_late &&
     wait_for 2 has_value "$(digest again)" ask again &&
     systemctl stop "$service" &&
     is Result success

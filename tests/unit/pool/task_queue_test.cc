@@ -348,7 +348,7 @@ TEST_CASE("task queue: workers are woken for waiting tasks whatever was estimate
     std::vector<TaskPtr> tasks;
     for (std::uint64_t i = 0; i < 8; ++i) tasks.push_back(task(i));
     queue.push_all(tasks, /*estimated_run=*/1, /*now=*/1'000'000);
-    queue.wake_for_waiting();
+    queue.wake_for_waiting(/*estimated_run=*/1);
     CHECK(one.returns());
     CHECK(two.returns());
   }

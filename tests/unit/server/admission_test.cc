@@ -16,10 +16,11 @@ namespace {
 struct Desk final : FakeHost {
   using FakeHost::FakeHost;
   Admission* admission = nullptr;
+  Overload overload = Overload::kWait;
   std::vector<Admission::Verdict> verdicts;
 
   bool on_request(Connection& connection, std::string_view line) override {
-    verdicts.push_back(admission->admit(connection, line, loop().now()));
+    verdicts.push_back(admission->admit(connection, line, loop().now(), overload));
     return verdicts.back() != Admission::Verdict::kWait;
   }
 };
@@ -56,7 +57,6 @@ struct Fixture {
     return by_slot;
   }
 
-  Options options;
   Script script;
   CompletionQueue completions;
   ThreadPool pool{1, 4, script.factory(), completions};
@@ -64,7 +64,7 @@ struct Fixture {
   Desk desk{driver};
   TaskRecycler recycler;
   Counters counters;
-  Admission admission{options, pool, desk.table, recycler, counters};
+  Admission admission{pool, desk.table, recycler, counters};
 };
 
 TEST_CASE_FIXTURE(Fixture, "admission: a round's tasks are handed over in one go") {
@@ -118,7 +118,7 @@ TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets a
 }
 
 TEST_CASE_FIXTURE(Fixture, "admission: with --overload reject nobody waits") {
-  options.overload = Overload::kReject;
+  desk.overload = Overload::kReject;
   auto [id, client] = desk.connect();
   ask(client, 6);
   using V = Admission::Verdict;

@@ -1,0 +1,16 @@
+# 200 clients of every kind stay connected over twenty restarts, and notice no more than a pause:
+# idle ones, and those that have sent half a line, or 500 lines ahead, or do not read their replies,
+# or have ended their input, or whose tasks are running; by TCP and by a unix socket. Each reply is
+# compared with its request.
+
+# Workers enough for the tasks that sleep: what waits behind them waits at a restart too.
+require 'the service runs' for_restart_clients 'workers=32'
+measure 'twenty restarts lose nothing' clients mixed 200 20 systemctl restart "$service"
+check 'all of the journal is restarts in good order' \
+  log_has_not 'pool-server.*\(closed [1-9][0-9]* that did not fit\|Failed with\)'
+check 'the store is empty again' is NFileDescriptorStore 0
+
+# One worker and no time to drain: most requests go to the next process before they are computed.
+require 'the same with much left undone' for_restart_clients 'workers=4' 'drain-timeout=30ms'
+measure 'five restarts lose nothing' clients mixed 200 5 systemctl restart "$service"
+check 'requests were carried over' log_has 'handed over [0-9]* connections with [1-9][0-9]* requests'

@@ -1,0 +1,209 @@
+"""restart_clients.py MODE ...: clients that stay connected while COMMAND restarts the service.
+
+  mixed N ROUNDS COMMAND...   N clients of all kinds; COMMAND is run so often. No connection and no
+                              request is lost, none is answered twice or in another order.
+  idle N COMMAND...           N clients, all but one of them idle; COMMAND once. All are answered
+                              after it, and the active one waits no longer than 250 ms.
+  ended COMMAND...            COMMAND stops the service: clients get what they are owed, then a clean
+                              end of stream.
+  closed COMMAND...           COMMAND kills the service: clients see that their connections are gone.
+
+Exit status 0: as it should be; what was measured is on standard output. POOL_SERVER_SLOWDOWN
+stretches time bounds on a loaded machine.
+"""
+import os
+import subprocess
+import sys
+import time
+
+from restart_crowd import SLOWDOWN, TCP, UNIX, Crowd, Failure, Idle, connected
+
+LONGEST_GAP = 0.250 * SLOWDOWN
+SOME = 48  # clients where their number is not the point
+# What STATS tells and only grows, over restarts too.
+GROWING = ("accepted", "refused", "completed", "errors", "timeouts", "shed", "quarantined", "cancelled", "dropped")
+
+
+class Stats:
+    """A client of its own that asks for STATS, and sees that what grows does not shrink."""
+
+    def __init__(self):
+        self.socket = connected(TCP)
+        self.last = {}
+
+    def ask(self):
+        self.socket.sendall(b"STATS\n")
+        reply = b""
+        while not reply.endswith(b"\n"):
+            data = self.socket.recv(65536)
+            if not data:
+                raise Failure("the connection that asks for STATS was closed")
+            reply += data
+        pairs = (word.partition("=") for word in reply.decode().split()[1:])
+        values = {key: int(value) for key, _, value in pairs if value.isdigit()}
+        for key in GROWING:
+            if values[key] < self.last.get(key, 0):
+                raise Failure(f"{key} fell from {self.last[key]} to {values[key]}")
+        self.last = values
+        return values
+
+    def wait_for_connections(self, count):
+        for _ in range(100):  # one that has just come may not have been accepted yet
+            if self.ask()["connections"] == count:
+                return
+            time.sleep(0.05)
+        raise Failure(f"there are {self.last['connections']} connections instead of {count}")
+
+
+class Active:
+    """A process that asks one request after the other, and notes when it had to wait for a reply.
+
+    A process, for the work of the other clients not to be taken for a pause of the service.
+    """
+
+    def __init__(self):
+        notes, notes_in = os.pipe()
+        stop_out, self._stop = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._stop)
+            status = 1
+            try:
+                with os.fdopen(notes_in, "w") as file:
+                    file.writelines(self._run(stop_out))
+                status = 0
+            except Exception as error:  # pylint: disable=broad-except
+                print(f"the active client: {error}", flush=True)
+            finally:
+                os._exit(status)
+        os.close(stop_out)
+        os.close(notes_in)
+        self._notes = os.fdopen(notes)
+
+    @staticmethod
+    def _run(stop):
+        os.set_blocking(stop, False)
+        connection = connected(TCP)
+        waits, number, last = [], 0, time.monotonic()
+        while True:
+            try:
+                os.read(stop, 1)
+                return [f"0 {number}\n", *waits]
+            except BlockingIOError:
+                pass
+            connection.sendall(b"echo active %d\n" % number)
+            reply, wanted = b"", b"result: active %d\n" % number
+            while wanted.startswith(reply) and reply != wanted:
+                data = connection.recv(4096)
+                if not data:
+                    raise Failure("its connection was closed")
+                reply += data
+            if reply != wanted:
+                raise Failure(f"{reply!r} instead of {wanted!r}")
+            now = time.monotonic()
+            if now - last > 0.002:
+                waits.append(f"{last} {now}\n")
+            number, last = number + 1, now
+            time.sleep(0.0005)  # a client, not a flood
+
+    def finish(self):
+        """Ends it; its waits are in `waits`, what it asked in `asked`."""
+        os.close(self._stop)
+        lines = [tuple(map(float, line.split())) for line in self._notes]
+        if os.waitpid(self._pid, 0)[1] != 0:
+            raise Failure("the active client was not served as it should be")
+        (_, asked), *self._waits = lines
+        self.asked = int(asked)
+
+    def longest(self, span):
+        """The longest wait that lies in that span of time, or partly."""
+        begin, end = span
+        return max((last - first for first, last in self._waits if first < end and last > begin), default=0)
+
+
+def told(pauses):
+    pauses = sorted(round(pause * 1000) for pause in pauses)
+    return f"pause: median {pauses[len(pauses) // 2]} ms, worst {pauses[-1]} ms"
+
+
+def mixed(count, rounds, *command):
+    count = int(count)
+    stats = Stats()
+    before = stats.ask()
+    active, crowd = Active(), Crowd()
+    crowd.accepted = 1
+    crowd.invite(count - 2)
+    spans = []
+    for _ in range(int(rounds)):
+        crowd.begin()
+        spans.append(crowd.during(command))
+        crowd.complete()
+        stats.wait_for_connections(count - sum(guest.stream.ended for guest in crowd.guests))
+    active.finish()
+    tasks = crowd.tasks + active.asked
+    after = stats.ask()
+    for key, wanted in {"completed": tasks, "accepted": crowd.accepted, "cancelled": 0, "dropped": 0}.items():
+        if after[key] - before[key] != wanted:
+            raise Failure(f"{key} grew by {after[key] - before[key]} instead of {wanted}")
+    print(f"{rounds} times, {count} connections, {tasks} requests: none lost")
+    print(told([active.longest(span) for span in spans]))
+
+
+def idle(count, *command):
+    crowd = Crowd()
+    crowd.invite(int(count) - 1, [Idle])
+    for guest in crowd.guests[::100]:
+        guest.ask_one()
+    crowd.settle()
+    active = Active()
+    time.sleep(0.5)
+    span = crowd.during(command, going_on=False)
+    time.sleep(0.5)
+    active.finish()
+    for guest in crowd.guests:
+        guest.ask_one()
+    crowd.settle()
+    gap = active.longest(span)
+    print(f"{count} connections, none lost, and an active client waited {gap * 1000:.0f} ms")
+    if gap > LONGEST_GAP:
+        raise Failure(f"that is more than {LONGEST_GAP * 1000:.0f} ms")
+
+
+def ended(*command):
+    crowd = Crowd()
+    crowd.ending = True
+    crowd.invite(SOME)
+    crowd.begin()
+    crowd.during(command, going_on=False)
+    for guest in crowd.guests:
+        guest.stream.read(True)
+    crowd.serve_all(lambda guest: guest.stream.ended, "a connection was not ended")
+    print(f"{SOME} connections, {crowd.tasks} requests")
+
+
+def closed(*command):
+    clients = [connected(address) for address in (TCP, UNIX) for _ in range(SOME // 2)]
+    for client in clients:
+        client.sendall(b"echo good\n")
+        if client.recv(100) != b"result: good\n":
+            raise Failure("a client was not served")
+    subprocess.run(command, check=True)
+    for client in clients:
+        try:
+            if client.recv(1):
+                raise Failure("there was something to read")
+        except ConnectionResetError:
+            pass
+    print(f"{SOME} connections")
+
+
+def main():
+    modes = {"mixed": mixed, "idle": idle, "ended": ended, "closed": closed}
+    try:
+        modes[sys.argv[1]](*sys.argv[2:])
+    except (Failure, OSError, subprocess.CalledProcessError) as failure:
+        sys.exit(f"FAILED: {failure}")
+
+
+if __name__ == "__main__":
+    main()
