@@ -16,9 +16,9 @@ namespace pool_server {
 // Decides for each request whether it becomes a task now, and hands a round's tasks to the pool in
 // one go. Loop thread only.
 //
-// The loop is the queue's only producer, so room that was seen stays: what is staged here always
-// fits when it is submitted. A connection whose request does not fit waits in line; those who wait
-// are served in turn, each an equal share of the room there is.
+// The loop is the queue's only producer, so room that was seen stays (but see forget_room()): what
+// is staged here always fits when it is submitted. A connection whose request does not fit waits in
+// line; those who wait are served in turn, each an equal share of the room there is.
 class Admission {
  public:
   Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
@@ -42,8 +42,9 @@ class Admission {
   // A client left with work under way: nobody is to spend time on it.
   void cancel(ConnectionId connection);
 
-  // The queue's capacity may have changed: look again.
-  void reconfigure() { room_ = 0, room_is_fresh_ = false; }
+  // The queue's capacity may have changed, or tasks were put back into it: what room was seen is no
+  // promise any more. Between rounds only, while nothing is staged.
+  void forget_room() { room_ = 0, room_is_fresh_ = false; }
 
   std::size_t outstanding() const { return outstanding_; }  // accepted and not come back
   // ... and whose client has not been answered either.

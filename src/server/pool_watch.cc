@@ -51,6 +51,7 @@ TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
                                  : options_.max_stuck_workers;
   pool_.inspect(now, {.task_timeout = options_.task_timeout, .max_stuck = max_stuck},
                 admission_.outstanding(), admission_.estimated_run(), inspection_);
+  admission_.forget_room();  // what waited behind a long task may be in the queue again
   inspect_at_ = inspection_.look_again_at;
   const bool answers = !inspection_.overdue.empty() || !inspection_.ended.empty();
   answer_overdue(now);

@@ -126,7 +126,7 @@ void Server::reload() {
     log::set_level(options_.log_level);
     configure_queue();
     housekeeping_.reconfigure();
-    admission_.reconfigure();
+    admission_.forget_room();
     clients_.reconfigure();
     log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
   }

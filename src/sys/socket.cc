@@ -21,6 +21,7 @@ IoResult failed_io() {
 
 void add_flag(int fd, int get, int set, int flag) {
   const int flags = ::fcntl(fd, get);
+  if (flags >= 0 && (flags & flag) != 0) return;
   if (flags < 0 || ::fcntl(fd, set, flags | flag) < 0) throw_errno("fcntl");
 }
 

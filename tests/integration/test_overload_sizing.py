@@ -1,5 +1,7 @@
 """A pool that grows because tasks wait, not because the queue is full, and never at the cost of a running task."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 from harness import ServerTestCase
 from timing import Stopwatch, wait_until
 
@@ -63,3 +65,22 @@ class DynamicSizing(ServerTestCase):
             self.assertEqual(client.line(), "result: slept 150 ms")
         wait_until(lambda: len(server.process.workers()) == 1, "one worker is left of all")
         self.assertEqual(server.stats()["workers"], 1)
+
+
+class ShortAndLongTogether(ServerTestCase):
+    def test_room_in_the_queue_is_never_promised_twice(self):
+        """Fails when tasks taken back from behind a long one find their place in the queue given away."""
+        server = self.start("--workers=32")
+        short = b"echo x\n" * 500
+        mixed = b"echo a\nsleep 20\nfail\necho b\n"
+        kinds = [(short, 500)] * 48 + [(mixed, 4)] * 36
+        clients = [(self.connect(server), data, count) for data, count in kinds]
+
+        def go_on(client, data, count):
+            for _ in range(30):
+                client.send_bytes(data)
+                self.assertEqual(len(client.lines(count)), count)
+        with ThreadPoolExecutor(len(clients)) as threads:
+            for done in [threads.submit(go_on, *each) for each in clients]:
+                done.result()
+        self.assertEqual(server.stats()["errors"], 36 * 30)

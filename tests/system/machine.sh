@@ -96,6 +96,7 @@ After=basic.target
 [Service]
 Type=oneshot
 Environment=HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+Environment=POOL_SERVER_SLOWDOWN=${POOL_SERVER_SLOWDOWN:-1}
 ExecStart=/bin/bash /system-test/inside.sh $script
 ExecStopPost=/bin/systemctl poweroff --force --no-block
 StandardOutput=append:/system-test-log/log

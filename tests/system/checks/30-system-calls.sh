@@ -35,6 +35,7 @@ exercise() {  # one life of the service, with everything that makes it call the 
     systemctl reload "$service" &&
     wait_for 5 is SubState running &&
     stays_connected &&
+    wait_for 2 has_value ' connections=1 ' one_connection &&
     reads_late &&
     wait_for 2 has_value "$(digest again)" ask again &&
     systemctl stop "$service" &&

@@ -53,6 +53,7 @@ check 'and those who waited in the meantime' waiting_clients
 no_drop_in "$service"
 
 require 'without preserving' for_restart_clients 'workers=32' 'preserve-connections=no'
+handed_over=$(journal --unit "$service" POOL_SERVER_EVENT=handed-over | wc -l)
 measure 'a restart is a stop to its clients' clients ended systemctl restart "$service"
-check 'nothing is handed over' equal 0 "$(journal --unit "$service" --since "@$(date +%s -d \
-  "$(property ExecMainStartTimestamp)")" POOL_SERVER_EVENT=restored | wc -l)"
+check 'nothing is handed over' \
+  equal "$handed_over" "$(journal --unit "$service" POOL_SERVER_EVENT=handed-over | wc -l)"
