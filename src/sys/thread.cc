@@ -1,5 +1,6 @@
 #include "sys/thread.h"
 
+#include <array>
 #include <cassert>
 #include <system_error>
 #include <utility>
@@ -8,17 +9,27 @@ namespace pool_server {
 
 namespace {
 
-struct StartUp {
-  std::string name;
-  std::function<void()> body;
-};
-
 void* run(void* argument) {
-  const std::unique_ptr<StartUp> start_up(static_cast<StartUp*>(argument));
-  pthread_setname_np(pthread_self(), start_up->name.substr(0, 15).c_str());
-  start_up->body();
+  const std::unique_ptr<std::function<void()>> body(static_cast<std::function<void()>*>(argument));
+  (*body)();
   return nullptr;
 }
+
+// Takes another name for the while. A new thread inherits its creator's, so it has it from its
+// first instant: who lists the threads never sees one without its name.
+class BorrowedName {
+ public:
+  explicit BorrowedName(const std::string& name) {
+    pthread_getname_np(pthread_self(), own_.data(), own_.size());
+    pthread_setname_np(pthread_self(), name.substr(0, own_.size() - 1).c_str());
+  }
+  BorrowedName(const BorrowedName&) = delete;
+  BorrowedName& operator=(const BorrowedName&) = delete;
+  ~BorrowedName() { pthread_setname_np(pthread_self(), own_.data()); }
+
+ private:
+  std::array<char, 16> own_{};  // the kernel's limit, with the terminating zero
+};
 
 }  // namespace
 
@@ -29,11 +40,12 @@ void prepare_exceptions() {
   }
 }
 
-Thread::Thread(std::string name, std::function<void()> body) {
-  auto start_up = std::make_unique<StartUp>(StartUp{std::move(name), std::move(body)});
-  const int error = pthread_create(&thread_, nullptr, run, start_up.get());
+Thread::Thread(const std::string& name, std::function<void()> body) {
+  auto owned = std::make_unique<std::function<void()>>(std::move(body));
+  const BorrowedName for_the_new_thread(name);
+  const int error = pthread_create(&thread_, nullptr, run, owned.get());
   if (error != 0) throw std::system_error(error, std::generic_category(), "cannot create a thread");
-  start_up.release();  // the thread owns it now
+  owned.release();  // the thread owns it now
   joinable_ = true;
 }
 

@@ -13,13 +13,13 @@ namespace pool_server {
 void prepare_exceptions();
 
 // A named thread that is joined explicitly or by the destructor. Unlike std::thread it has its name
-// before its body runs.
+// from its first instant.
 class Thread {
  public:
   Thread() = default;
   // Throws std::system_error when the thread cannot be created. The name is cut to 15 bytes, the
   // kernel's limit.
-  Thread(std::string name, std::function<void()> body);
+  Thread(const std::string& name, std::function<void()> body);
   Thread(Thread&& other) noexcept;
   Thread& operator=(Thread&& other) noexcept;
   ~Thread();
