@@ -49,8 +49,13 @@ struct Snapshot {
 };
 
 // The format, all integers little-endian:
-//   magic "poolsnap" · version u32 · length of the payload u64 · FNV-1a 64 of the payload u64 ·
-//   payload payload: record of totals · number of connections u32 · a record for each
+//
+//   magic      "poolsnap"
+//   version    u32
+//   length     u64, of the payload
+//   checksum   u64, FNV-1a of the payload
+//   payload    a record of the totals; the number of connections, u32; a record for each
+//
 // Each record begins with its length (u32), so that a reader skips fields that it does not know and
 // gives those that are missing their default: what an older release wrote is read. The version
 // changes only when that is not enough, and a higher one is refused.

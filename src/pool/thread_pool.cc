@@ -107,8 +107,12 @@ void ThreadPool::quarantine(std::size_t position) {
 }
 
 void ThreadPool::came_back(unsigned index) {
-  // It ends without another task, so this waits no longer than a thread needs to return.
-  std::erase_if(stuck_, [index](const auto& worker) { return worker->index() == index; });
+  // It ends without another task, so this waits no longer than a thread needs to return. One that
+  // is in another task already (the first came back by way of a batch) is not joined before that
+  // ends.
+  std::erase_if(stuck_, [index](const auto& worker) {
+    return worker->index() == index && !worker->running();
+  });
 }
 
 bool ThreadPool::can_progress() {
