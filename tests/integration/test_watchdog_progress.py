@@ -67,7 +67,10 @@ class WatchdogMeansProgress(ServerTestCase):
         server = self.start_watched(0.2, "--workers=2", "--max-stuck-workers=0", "--task-timeout=1s")
         clients = [self.connect(server) for _ in range(2)]
         for client in clients:
-            client.send("hang 60000", "echo waits", "echo waits")
+            client.send("hang 60000")
+        server.wait_for_stats(lambda s: s["active_workers"] == 2, "two busy workers")
+        for client in clients:
+            client.send("echo waits", "echo waits")
         for client in clients:
             self.assertEqual(client.line(), "ERROR: timed out after 1000 ms")
         overdue = Stopwatch()
