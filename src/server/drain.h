@@ -11,8 +11,7 @@
 namespace pool_server {
 
 // Signals, and the way from running to stopped: SIGHUP reloads, SIGTERM or SIGINT begins the drain,
-// a second one or
-// --drain-timeout ends it. Loop thread only.
+// a second one or --drain-timeout ends it. Loop thread only.
 class Drain final : public EventSource {
  public:
   // `begin` starts the drain; `reload` is what SIGHUP asks for.
@@ -32,7 +31,6 @@ class Drain final : public EventSource {
   void stop_now();
   // What is left is not worth waiting for any longer than until `at`.
   void hasten(TimeUs at);
-  bool running() const { return lifecycle_.running(); }
   bool draining() const { return lifecycle_.draining(); }
   bool cut_short() const { return lifecycle_.cut_short(); }
 
