@@ -1,6 +1,5 @@
 #include "sys/thread.h"
 
-#include <array>
 #include <cassert>
 #include <system_error>
 #include <utility>
@@ -9,27 +8,19 @@ namespace pool_server {
 
 namespace {
 
+struct Start {
+  std::string name;
+  std::function<void()> body;
+};
+
+// The thread names itself: to name another one takes a mounted /proc, and a name that the creator
+// lends it would show on the creator for a while.
 void* run(void* argument) {
-  const std::unique_ptr<std::function<void()>> body(static_cast<std::function<void()>*>(argument));
-  (*body)();
+  const std::unique_ptr<Start> start(static_cast<Start*>(argument));
+  pthread_setname_np(pthread_self(), start->name.c_str());
+  start->body();
   return nullptr;
 }
-
-// Takes another name for the while. A new thread inherits its creator's, so it has it from its
-// first instant: who lists the threads never sees one without its name.
-class BorrowedName {
- public:
-  explicit BorrowedName(const std::string& name) {
-    pthread_getname_np(pthread_self(), own_.data(), own_.size());
-    pthread_setname_np(pthread_self(), name.substr(0, own_.size() - 1).c_str());
-  }
-  BorrowedName(const BorrowedName&) = delete;
-  BorrowedName& operator=(const BorrowedName&) = delete;
-  ~BorrowedName() { pthread_setname_np(pthread_self(), own_.data()); }
-
- private:
-  std::array<char, 16> own_{};  // the kernel's limit, with the terminating zero
-};
 
 }  // namespace
 
@@ -41,8 +32,8 @@ void prepare_exceptions() {
 }
 
 Thread::Thread(const std::string& name, std::function<void()> body) {
-  auto owned = std::make_unique<std::function<void()>>(std::move(body));
-  const BorrowedName for_the_new_thread(name);
+  constexpr std::size_t kLongestName = 15;  // bytes, the kernel's limit
+  auto owned = std::make_unique<Start>(name.substr(0, kLongestName), std::move(body));
   const int error = pthread_create(&thread_, nullptr, run, owned.get());
   if (error != 0) throw std::system_error(error, std::generic_category(), "cannot create a thread");
   owned.release();  // the thread owns it now

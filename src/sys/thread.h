@@ -12,8 +12,8 @@ namespace pool_server {
 // Helgrind does not understand: done before the first thread starts, there is nothing to report.
 void prepare_exceptions();
 
-// A named thread that is joined explicitly or by the destructor. Unlike std::thread it has its name
-// from its first instant.
+// A named thread that is joined explicitly or by the destructor. It names itself before it runs its
+// body.
 class Thread {
  public:
   Thread() = default;

@@ -167,6 +167,13 @@ class Server:
             return found if condition(found) else None
         return wait_until(check, f"STATS show {what}", timeout)
 
+    def wait_for_workers(self, count, what=None):
+        """Until so many threads are named as workers, which a new one does first; returns them."""
+        def check():
+            found = self.process.workers()
+            return found if len(found) == count else None
+        return wait_until(check, what or f"{count} threads are workers")
+
     # Its end
 
     def signal(self, number=signal.SIGTERM):

@@ -96,7 +96,7 @@ class NoMoreThreads(ServerTestCase):
         server = self.launch_with(2, "--workers=4")
         server.wait_ready()
         self.assertEqual(server.stats()["workers"], 2)
-        self.assertEqual(len(server.process.workers()), 2)
+        server.wait_for_workers(2)
         client = self.connect(server)
         client.send(*["sleep 10", "echo x"] * 20)
         self.assertEqual(client.lines(40), ["result: slept 10 ms", "result: x"] * 20)
@@ -117,7 +117,7 @@ class NoMoreThreads(ServerTestCase):
         with Strace(server.pid, inject=("clone,clone3:error=EAGAIN:when=2+",)):
             for client in clients:
                 client.send(*["sleep 50"] * 15)
-            wait_until(lambda: len(server.process.workers()) == 3, "the one worker that can be added")
+            server.wait_for_workers(3, "the one worker that can be added")
             for client in clients:
                 self.assertEqual(client.lines(15), ["result: slept 50 ms"] * 15)
             self.assertEqual(server.stats()["workers"], 3)
@@ -234,4 +234,4 @@ class EventfdAtItsMaximum(ServerTestCase):
             thread.join()
         self.assertTrue(any("eventfd" in line and "EAGAIN" in line for _, _, line in strace.all_calls()),
                         "no worker met the full eventfd")
-        self.assertEqual(len(server.process.workers()), 3)
+        server.wait_for_workers(3)

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import ServerTestCase
-from timing import Stopwatch, wait_until
+from timing import Stopwatch
 
 
 class DynamicSizing(ServerTestCase):
@@ -42,11 +42,11 @@ class DynamicSizing(ServerTestCase):
         server.wait_for_stats(lambda s: s["active_workers"] == 6, "six tasks at once")
         for client in clients[3:]:
             self.assertEqual(client.line(), "result: slept 100 ms")
-        wait_until(lambda: len(server.process.workers()) == 3, "only the busy workers are left")
+        server.wait_for_workers(3, "only the busy workers are left")
         self.assertFalse(any(client.has_input() for client in clients[:3]))
         for client in clients[:3]:
             self.assertEqual(client.line(), "result: slept 1500 ms")
-        wait_until(lambda: len(server.process.workers()) == 1, "one worker is left")
+        server.wait_for_workers(1, "one worker is left")
         stats = server.stats()
         self.assertEqual((stats["errors"], stats["cancelled"], stats["completed"]), (0, 0, 6))
 
@@ -63,7 +63,7 @@ class DynamicSizing(ServerTestCase):
         server.wait_for_stats(lambda s: s["active_workers"] == 3, "three tasks beside them")
         for client in clients:
             self.assertEqual(client.line(), "result: slept 150 ms")
-        wait_until(lambda: len(server.process.workers()) == 1, "one worker is left of all")
+        server.wait_for_workers(1, "one worker is left of all")
         self.assertEqual(server.stats()["workers"], 1)
 
 

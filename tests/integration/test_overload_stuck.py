@@ -3,7 +3,7 @@
 import re
 
 from harness import RUNTIME_ERROR, ServerTestCase
-from timing import Stopwatch, wait_until
+from timing import Stopwatch
 
 TIMED_OUT = "ERROR: timed out after 200 ms"
 
@@ -45,7 +45,7 @@ class StuckWorkers(ServerTestCase):
             self.assertEqual(client.lines(3), [TIMED_OUT, TIMED_OUT, "result: x"])
         stats = server.stats()
         self.assertEqual((stats["timeouts"], stats["quarantined"], stats["stuck_workers"]), (8, 0, 0))
-        self.assertEqual(len(server.process.workers()), 2)
+        server.wait_for_workers(2)
 
     def test_answered_at_the_timeout(self):
         """Fails when a task that ignores its stop token is answered only when it ends, or when it is given up."""
@@ -65,7 +65,7 @@ class StuckWorkers(ServerTestCase):
         self.hang(server, 1)
         stats = server.wait_for_stats(lambda s: s["stuck_workers"] == 1, "a stuck worker")
         self.assertEqual((stats["quarantined"], stats["workers"], stats["active_workers"]), (1, 2, 0))
-        self.assertEqual(len(server.process.workers()), 3)
+        server.wait_for_workers(3)
         self.assertEqual(len(server.log_lines(r"error .*worker-[01] .*task 2\b")), 1)
         self.workers_at_once(server, 2)
         self.give_up(server)
@@ -78,7 +78,7 @@ class StuckWorkers(ServerTestCase):
         stats = server.wait_for_stats(lambda s: s["stuck_workers"] == 0, "that it came back")
         self.assertEqual((stats["quarantined"], stats["workers"], stats["dropped"]), (1, 2, 1))
         self.assertEqual((stats["completed"], stats["timeouts"]), (1, 1))
-        wait_until(lambda: len(server.process.workers()) == 2, "two threads")
+        server.wait_for_workers(2, "two threads")
         self.workers_at_once(server, 2)
         self.assertEqual(client.ask("echo mine"), "result: mine")
         self.assertEqual(server.stop(), 0)
@@ -99,9 +99,9 @@ class StuckWorkers(ServerTestCase):
         self.hang(server, 2, ms=2500)
         server.wait_for_stats(lambda s: s["stuck_workers"] == 1, "a stuck worker")
         self.workers_at_once(server, 1)
-        self.assertEqual(len(server.process.workers()), 3)
+        server.wait_for_workers(3)
         self.assertEqual(server.stats()["quarantined"], 1)
-        wait_until(lambda: len(server.process.workers()) == 2, "they came back")
+        server.wait_for_workers(2, "they came back")
         self.hang(server, 1, ms=2500)
         server.wait_for_stats(lambda s: s["stuck_workers"] == 1, "another stuck worker")
         self.workers_at_once(server, 2)
@@ -150,7 +150,10 @@ class StuckPool(ServerTestCase):
         server = self.start("--workers=2", "--max-stuck-workers=0", "--task-timeout=200ms", notify=False)
         clients = [self.connect(server) for _ in range(2)]
         for client in clients:
-            client.send("hang 2000", "echo after all")
+            client.send("hang 2000")
+        server.wait_for_stats(lambda s: s["active_workers"] == 2, "two busy workers")
+        for client in clients:
+            client.send("echo after all")
         for client in clients:
             self.assertEqual(client.line(), TIMED_OUT)
         server.wait_for_log("error .*no worker can make progress any more")

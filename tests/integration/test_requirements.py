@@ -75,8 +75,8 @@ class R2FixedPool(ServerTestCase):
     extra = 1 if sanitizer() == "thread" else 0
 
     def check_threads(self, server, count):
-        wait_until(lambda: len(server.process.workers()) == count, f"{count} workers have their names")
-        self.assertEqual(sorted(server.process.workers().values()), [f"worker-{n}" for n in range(count)])
+        workers = server.wait_for_workers(count)
+        self.assertEqual(sorted(workers.values()), [f"worker-{n}" for n in range(count)])
         self.assertEqual(len(server.process.threads()), count + 1 + self.extra)
 
     def test_n_workers_and_main_and_no_one_else(self):
@@ -95,6 +95,7 @@ class R2FixedPool(ServerTestCase):
     def test_pool_stays_as_it_is_under_load(self):
         """Fails when a fixed pool grows under load, or a thread is started per task or client."""
         server = self.start("--workers=2")
+        server.wait_for_workers(2)
         before = server.process.threads()
         clients = [self.connect(server) for _ in range(20)]
         for client in clients:
@@ -109,7 +110,7 @@ class R2FixedPool(ServerTestCase):
         """Fails when a worker keeps a long task waiting in its batch while another is idle."""
         server = self.start("--workers=2")
         client = self.connect(server)
-        with Strace(server.pid, threads=list(server.process.workers()), inject=("futex:delay_exit=2000",)):
+        with Strace(server.pid, threads=list(server.wait_for_workers(2)), inject=("futex:delay_exit=2000",)):
             for _ in range(4):
                 client.send_aside(b"echo short\n" * 3000)
                 client.lines(3000)
@@ -260,7 +261,7 @@ class R5FailuresReachTheRightClient(ServerTestCase):
     def test_failures_of_interleaved_clients(self):
         """Fails when a failure answers another client, loses its place, ends a worker, or is not caught."""
         server = self.start("--workers=4")
-        workers = server.process.workers()
+        workers = server.wait_for_workers(4)
         clients = [self.connect(server) for _ in range(12)]
         failures = list(self.ANSWERS)
         expected = {client: [] for client in clients}
