@@ -15,4 +15,11 @@ bool StandingWait::sheds(TimeUs now, TimeUs waited) {
   return now - above_since_ >= kInterval;
 }
 
+bool StandingWaits::sheds(std::uint32_t slot, TimeUs now, TimeUs waited) {
+  if (target_ == 0) return false;
+  if (slot >= of_slot_.size()) of_slot_.resize(slot + 1, StandingWait(target_));
+  const bool all_wait = of_all_.sheds(now, waited);
+  return of_slot_[slot].sheds(now, waited) || all_wait;
+}
+
 }  // namespace pool_server

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "core/ids.h"
 
 namespace pool_server {
@@ -26,6 +29,22 @@ class StandingWait {
   TimeUs target_;
   TimeUs above_since_ = kNever;  // every task begun since then had waited longer than the target
   TimeUs last_begin_ = 0;
+};
+
+// The standing wait of the whole queue, and that of each connection: where connections take turns,
+// one that floods waits long behind itself while others hardly wait at all, and their short waits
+// must not save it (compare RFC 8290, "FlowQueue-CoDel"). Pure.
+class StandingWaits {
+ public:
+  explicit StandingWaits(TimeUs target = 0) : target_(target), of_all_(target) {}
+
+  // As StandingWait, of a task of the connection in `slot`.
+  bool sheds(std::uint32_t slot, TimeUs now, TimeUs waited);
+
+ private:
+  TimeUs target_;
+  StandingWait of_all_;
+  std::vector<StandingWait> of_slot_;  // grows to the highest slot seen; empty without a target
 };
 
 }  // namespace pool_server

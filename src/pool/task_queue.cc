@@ -127,7 +127,7 @@ void TaskQueue::set_capacity(std::size_t capacity) {
 void TaskQueue::set_wait_limits(TimeUs limit, TimeUs target) {
   const MutexLock lock(mutex_);
   wait_limit_ = limit;
-  standing_wait_ = StandingWait(target);
+  standing_waits_ = StandingWaits(target);
 }
 
 TimeUs TaskQueue::take_expired(TimeUs now, std::vector<TaskPtr>& expired) {
@@ -146,7 +146,7 @@ TimeUs TaskQueue::take_expired(TimeUs now, std::vector<TaskPtr>& expired) {
 // Before a worker wastes its time on what nobody waits for any more.
 void TaskQueue::mark_if_shed(Task& task, TimeUs now) {
   const TimeUs waited = now - task.accepted_at;
-  const bool standing = standing_wait_.sheds(now, waited);
+  const bool standing = standing_waits_.sheds(task.connection.slot, now, waited);
   if (wait_limit_ > 0 && waited >= wait_limit_) {
     task.shed = Task::Shed::kWaitedTooLong;
   } else if (standing) {

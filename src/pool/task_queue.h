@@ -70,7 +70,7 @@ class TaskQueue {
   void set_capacity(std::size_t capacity) PS_EXCLUDES(mutex_);
 
   // Tasks that wait longer than `limit` µs are not begun any more, and those beyond `target` µs
-  // while the wait is a standing one (see StandingWait); 0: no such limit. pop() returns them
+  // while the wait is a standing one (see StandingWaits); 0: no such limit. pop() returns them
   // marked.
   void set_wait_limits(TimeUs limit, TimeUs target) PS_EXCLUDES(mutex_);
   // Appends the tasks that have waited longer than the limit to `expired`, marked. Returns when to
@@ -101,7 +101,7 @@ class TaskQueue {
   std::vector<Sleeper*> idle_ PS_GUARDED_BY(mutex_);          // the longest idle first
   double estimated_run_ PS_GUARDED_BY(mutex_) = kUnknownRun;  // µs
   TimeUs wait_limit_ PS_GUARDED_BY(mutex_) = 0;
-  StandingWait standing_wait_ PS_GUARDED_BY(mutex_);
+  StandingWaits standing_waits_ PS_GUARDED_BY(mutex_);
   TimeUs last_pop_ PS_GUARDED_BY(mutex_) = 0;
   std::size_t blocked_pushers_ PS_GUARDED_BY(mutex_) = 0;
   bool loop_waits_for_room_ PS_GUARDED_BY(mutex_) = false;

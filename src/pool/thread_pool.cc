@@ -88,13 +88,15 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
 
 ThreadPool::Fate ThreadPool::judge(Worker& worker, TimeUs now, TimeUs timeout, Inspection& found) {
   if (timeout == 0) return Fate::kFine;
-  if (const auto overdue = worker.time_out_if_begun_by(now - timeout)) {
+  if (const auto overdue = worker.time_out_if_begun_by(now - timeout, now)) {
     found.overdue.push_back(*overdue);
   }
   const auto running = worker.running();
   if (!running) return Fate::kFine;
   const TimeUs grace = std::clamp(timeout, kShortestGrace, kLongestGrace);
-  const TimeUs due = running->begun_at + timeout + (running->answered ? grace : 0);
+  // From when it was told, which a stalled loop does late.
+  const TimeUs due =
+      running->answered ? running->told_to_stop_at + grace : running->begun_at + timeout;
   if (running->answered && now >= due) return Fate::kStuck;
   found.look_again_by(due);
   return Fate::kFine;

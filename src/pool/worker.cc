@@ -84,7 +84,7 @@ std::optional<Worker::Running> Worker::running() {
   return describe();
 }
 
-std::optional<Worker::Running> Worker::time_out_if_begun_by(TimeUs begun_by) {
+std::optional<Worker::Running> Worker::time_out_if_begun_by(TimeUs begun_by, TimeUs now) {
   const MutexLock lock(mutex_);
   if (running_ == nullptr || running_->begun_at > begun_by || running_->answered) {
     return std::nullopt;
@@ -92,6 +92,7 @@ std::optional<Worker::Running> Worker::time_out_if_begun_by(TimeUs begun_by) {
   const Running overdue = describe();
   running_->answered = true;
   stop_requested_ = true;
+  told_to_stop_at_ = now;
   return overdue;
 }
 
@@ -137,7 +138,8 @@ Worker::Running Worker::describe() const {
           running_->begun_at,
           running_->begun_at - running_->accepted_at,
           index_,
-          running_->answered};
+          running_->answered,
+          told_to_stop_at_};
 }
 
 }  // namespace pool_server

@@ -47,12 +47,13 @@ class Worker {
     TimeUs waited = 0;
     unsigned worker = 0;
     bool answered = false;
+    TimeUs told_to_stop_at = 0;  // when it was answered in its place
   };
   std::optional<Running> running() PS_EXCLUDES(mutex_);
 
   // If the running task began at `begun_by` or earlier: sets its stop token and marks it answered,
   // which the caller now has to do. Nullopt: there is none such, or it was answered before.
-  std::optional<Running> time_out_if_begun_by(TimeUs begun_by) PS_EXCLUDES(mutex_);
+  std::optional<Running> time_out_if_begun_by(TimeUs begun_by, TimeUs now) PS_EXCLUDES(mutex_);
   // Sets the stop token of whatever `connection` has here, begun or still in the batch.
   void cancel_tasks_of(ConnectionId connection) PS_EXCLUDES(mutex_);
   void cancel_all() PS_EXCLUDES(mutex_);
@@ -100,6 +101,7 @@ class Worker {
   std::vector<TaskPtr> ended_ PS_GUARDED_BY(mutex_);
   TaskPtr running_ PS_GUARDED_BY(mutex_);
   bool stop_requested_ PS_GUARDED_BY(mutex_) = false;
+  TimeUs told_to_stop_at_ PS_GUARDED_BY(mutex_) = 0;  // meaningful while running_ is answered
 
   Thread thread_;  // last: it uses all of the above from its first instruction on
 };

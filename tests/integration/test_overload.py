@@ -212,6 +212,22 @@ class QueueTarget(ServerTestCase):
         """Fails when the wait is not seen to stand because tasks begin less often than it is judged."""
         self.check_standing(300, 16)
 
+    def test_polite_client_does_not_save_the_flooder(self):
+        """Fails when one who hardly waits, thanks to fairness, makes the flooder's standing wait look short."""
+        server = self.start("--workers=1", "--queue-target=20ms")
+        flooder, polite = self.connect(server), self.connect(server)
+        flooded = Stopwatch()
+        flooder.send(*["sleep 5"] * 400)
+        server.wait_for_stats(lambda s: s["queue_depth"] > 0, "the flood")
+        while server.stats()["queue_depth"] > 0:
+            self.assertEqual(polite.ask("sleep 1"), "result: slept 1 ms")
+        self.assert_quick(flooded.seconds, 1.5)  # served to the last, they take 2 s and more
+        replies = flooder.lines(400)
+        shed = replies.count(WAITED)
+        self.assertEqual(shed + replies.count("result: slept 5 ms"), 400)
+        self.assertEqual(server.stats()["shed_target"], shed)
+        self.assertGreater(shed, 200)
+
     def test_burst_is_not_shed(self):
         """Fails when a burst that the queue absorbs at once is shed for waiting longer than the target."""
         server = self.start("--workers=1", "--queue-target=5ms")

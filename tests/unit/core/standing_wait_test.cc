@@ -56,5 +56,32 @@ TEST_CASE("standing wait: an idle time is forgotten") {
   CHECK_FALSE(wait.sheds(10 * kInterval, 2 * kTarget));
 }
 
+TEST_CASE("standing waits: one who hardly waits does not save the one who floods") {
+  StandingWaits waits(kTarget);
+  int flooder_shed = 0;
+  for (TimeUs now = 0; now < 3 * kInterval; now += 1'000) {
+    flooder_shed += waits.sheds(/*slot=*/0, now, 20 * kTarget) ? 1 : 0;
+    CHECK_FALSE(waits.sheds(/*slot=*/7, now, kTarget / 2));
+  }
+  CHECK(flooder_shed == 2 * kInterval / 1'000);
+}
+
+TEST_CASE("standing waits: many who each have one request only may have a standing one together") {
+  StandingWaits waits(kTarget);
+  constexpr std::uint32_t kClients = 50;
+  int shed = 0;
+  for (TimeUs now = 0; now < 2 * kInterval; now += 1'000) {
+    const auto slot = static_cast<std::uint32_t>(now / 1'000) % kClients;
+    shed += waits.sheds(slot, now, kClients * 1'000 - 1) ? 1 : 0;
+  }
+  CHECK(shed == kInterval / 1'000);
+}
+
+TEST_CASE("standing waits: without a target nothing is ever shed") {
+  StandingWaits waits;
+  for (TimeUs now = 0; now < 3 * kInterval; now += 1'000)
+    CHECK_FALSE(waits.sheds(1, now, 1'000'000));
+}
+
 }  // namespace
 }  // namespace pool_server

@@ -224,8 +224,13 @@ TEST_CASE("a worker that does not come back is replaced, and ends when it does")
   Fixture fixture(1);
   fixture.submit(1, "wait");
   const Worker::Running hung = fixture.running(1).front();
-  CHECK(fixture.inspect(hung.begun_at + kTimeout, kTimeout, 1).overdue.size() == 1);
-  const auto found = fixture.inspect(hung.begun_at + kFarFuture, kTimeout, 1);
+  // However late the loop looks, the task is told first and then has a while to end.
+  const TimeUs late_look = hung.begun_at + kFarFuture;
+  const auto told = fixture.inspect(late_look, kTimeout, 1);
+  CHECK(told.overdue.size() == 1);
+  CHECK(told.stuck.empty());
+  CHECK(fixture.inspect(late_look + 99'999, kTimeout, 1).stuck.empty());
+  const auto found = fixture.inspect(late_look + 1'000'000, kTimeout, 1);
   REQUIRE(found.stuck.size() == 1);
   CHECK(found.stuck.front().number == 1);
   CHECK_FALSE(found.no_progress_possible);
