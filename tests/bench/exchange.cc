@@ -33,6 +33,7 @@ std::vector<Exchange> digests() {
 
 std::vector<Exchange> make_exchanges(const std::string& name) {
   if (name == "digest") return digests();
+  if (name == "echo") return {{"echo a line\n", "result: a line\n"}};
   if (name == "spin") return {{"spin 1\n", "result: spun 1 ms\n"}};
   if (name == "memcached") return {{"get key\r\n", "VALUE key 0 5\r\nvalue\r\nEND\r\n"}};
   throw std::invalid_argument("unknown exchange " + name);

@@ -13,6 +13,7 @@ struct Exchange {
 
 // What clients ask for, over and over:
 //   digest     the SHA-256 of lines of 20 to 60 bytes, each another
+//   echo       the line itself, which is the hand-off and nothing else
 //   spin       1 ms of a worker's time
 //   memcached  `get` of one key, for orientation
 // Throws std::invalid_argument for another name.

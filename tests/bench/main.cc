@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
   CLI::App app("Load generator: checks every reply, prints throughput, latency and server cost.");
   app.add_option("port", plan.port, "the server's port on 127.0.0.1")->required();
   app.add_option("pid", plan.pid, "the server's process")->required();
-  app.add_option("--exchange", exchange, "digest, spin or memcached");
+  app.add_option("--exchange", exchange, "digest, echo, spin or memcached");
   app.add_option("--connections", plan.connections, "clients");
   app.add_option("--pipeline", plan.pipeline, "outstanding requests of each")
       ->check(CLI::PositiveNumber);

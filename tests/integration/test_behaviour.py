@@ -201,7 +201,7 @@ class B4Stats(ServerTestCase):
         self.assertEqual(server.stats()["connections"], 1)
         clients = [self.connect(server) for _ in range(3)]
         for client in clients:
-            client.send("sleep 700", "sleep 1")
+            client.send("sleep 300", "sleep 300")
         stats = server.wait_for_stats(lambda s: s["queue_depth"] == 4, "a queue of four")
         self.assertEqual((stats["active_workers"], stats["connections"], stats["accepted"]), (2, 4, 4))
         for client in clients:
