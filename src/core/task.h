@@ -15,7 +15,9 @@ namespace pool_server {
 // and no object of the net floor. It goes out as a task and comes back, the same object, as its own
 // completion: the two mutexes it passes order every access, and its strings keep their capacity, so
 // the steady state allocates nothing.
-struct Task {
+// All but the text is in a base of its own, so that a task is made new without touching its
+// strings.
+struct TaskState {
   // What fills a place in the reply order: work for the pool, or an answer the loop gives itself.
   enum class Kind : unsigned char {
     kWork,
@@ -31,13 +33,10 @@ struct Task {
   };
 
   Kind kind = Kind::kWork;
+  Outcome outcome = Outcome::kOk;
   ConnectionId connection;
   std::uint64_t sequence = 0;  // place in the reply order of its connection
   std::uint64_t number = 0;    // counts all tasks of the server; names it in the log
-
-  std::string text;   // the request, without its line end
-  std::string reply;  // the whole reply line, once it has ended
-  Outcome outcome = Outcome::kOk;
 
   TimeUs accepted_at = 0;
   TimeUs begun_at = 0;  // on a worker
@@ -47,7 +46,19 @@ struct Task {
   Shed shed = Shed::kNo;
   bool cancelled = false;  // its client left, or the server gives up
 
-  Task* next = nullptr;  // link of the one list that owns it, if a list does
+  struct Task* next = nullptr;  // link of the one list that owns it, if a list does
+};
+
+struct Task : TaskState {
+  std::string text;   // the request, without its line end
+  std::string reply;  // the whole reply line, once it has ended
+
+  // As new, but for the capacity of the strings.
+  void reset() {
+    static_cast<TaskState&>(*this) = TaskState();
+    text.clear();
+    reply.clear();
+  }
 };
 
 using TaskPtr = std::unique_ptr<Task>;

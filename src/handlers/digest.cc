@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <array>
+#include <span>
 #include <stdexcept>
 
 #include "core/protocol.h"
@@ -13,6 +14,17 @@ namespace {
 
 void check(bool ok) {
   if (!ok) throw std::runtime_error("SHA-256 failed in libcrypto");
+}
+
+void append_hex(std::span<const unsigned char> bytes, std::string& to) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::array<char, 2 * EVP_MAX_MD_SIZE> text;
+  char* out = text.data();
+  for (const unsigned char byte : bytes) {
+    *out++ = kHex[byte >> 4];
+    *out++ = kHex[byte & 15];
+  }
+  to.append(text.data(), out);
 }
 
 class Digest final : public Handler {
@@ -33,11 +45,7 @@ class Digest final : public Handler {
     check(EVP_DigestInit_ex2(context_.get(), nullptr, nullptr) == 1 &&
           EVP_DigestUpdate(context_.get(), request.data(), request.size()) == 1 &&
           EVP_DigestFinal_ex(context_.get(), digest.data(), &size) == 1);
-    constexpr char kHex[] = "0123456789abcdef";
-    for (unsigned i = 0; i < size; ++i) {
-      reply.push_back(kHex[digest[i] >> 4]);
-      reply.push_back(kHex[digest[i] & 15]);
-    }
+    append_hex({digest.data(), size}, reply);
     return Outcome::kOk;
   }
 

@@ -1,18 +1,30 @@
 #pragma once
 
 #include <functional>
+#include <utility>
 
 #include "core/deadline_queue.h"
 
 namespace pool_server {
 
-// A one-shot timer, embedded in its owner. Loop thread only.
+// A one-shot timer. Loop thread only.
 class Timer : public Deadline {
  public:
-  explicit Timer(std::function<void(TimeUs now)> callback) : callback_(std::move(callback)) {}
+  virtual void on_time(TimeUs now) = 0;
+
+ protected:
+  ~Timer() = default;
+};
+
+// One that is embedded in its owner.
+class CallbackTimer final : public Timer {
+ public:
+  explicit CallbackTimer(std::function<void(TimeUs now)> callback)
+      : callback_(std::move(callback)) {}
+
+  void on_time(TimeUs now) override { callback_(now); }
 
  private:
-  friend class Timers;
   std::function<void(TimeUs now)> callback_;
 };
 

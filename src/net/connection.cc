@@ -21,7 +21,6 @@ Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
     : id_(id),
       socket_(std::move(socket)),
       host_(host),
-      timer_([this](TimeUs now) { on_timer(now); }),
       last_activity_(host.loop().now()) {
   set_no_delay(socket_.get());
   interest_ = EPOLLIN;
@@ -31,7 +30,7 @@ Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
 
 Connection::~Connection() {
   if (!closed()) host_.loop().remove(socket_.get());
-  host_.timers().disarm(timer_);
+  host_.timers().disarm(*this);
 }
 
 std::string Connection::peer() const {
@@ -151,7 +150,7 @@ void Connection::close(bool broken) {
   if (closed()) return;
   // Out of the epoll first: a duplicate of the socket elsewhere would keep its events coming.
   host_.loop().remove(socket_.get());
-  host_.timers().disarm(timer_);
+  host_.timers().disarm(*this);
   socket_.reset();
   host_.on_closed(*this, broken);
 }
@@ -259,7 +258,7 @@ void Connection::finish() {
   }
   shut_down_sending(socket_.get());
   phase_ = Phase::kLingering;
-  host_.timers().arm(timer_, host_.loop().now() + kLinger);
+  host_.timers().arm(*this, host_.loop().now() + kLinger);
   update_interest();
   discard_input();
 }
@@ -307,10 +306,10 @@ Connection::Due Connection::next_due() const {
 void Connection::arm_timer() {
   if (phase_ == Phase::kLingering) return;
   const TimeUs at = next_due().at;
-  if (at != kNever && (!timer_.armed() || at < timer_.at())) host_.timers().arm(timer_, at);
+  if (at != kNever && (!armed() || at < this->at())) host_.timers().arm(*this, at);
 }
 
-void Connection::on_timer(TimeUs now) {
+void Connection::on_time(TimeUs now) {
   if (phase_ == Phase::kLingering) {
     close(/*broken=*/false);
     return;

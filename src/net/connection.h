@@ -21,7 +21,7 @@ namespace pool_server {
 //
 // Loop thread only. After close() the object stays, deaf, until the end of the round, as events of
 // the same round may still name it.
-class Connection final : public EventSource {
+class Connection final : public EventSource, private Timer {
  public:
   Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host);
   Connection(const Connection&) = delete;
@@ -89,7 +89,7 @@ class Connection final : public EventSource {
   void discard_input();
   void update_interest();
   void arm_timer();
-  void on_timer(TimeUs now);
+  void on_time(TimeUs now) override;
   bool reads_on();
   struct Due {
     TimeUs at = kNever;
@@ -104,7 +104,6 @@ class Connection final : public EventSource {
   ReplyWriter writer_;
   // Answers owed from before a restart; they come before anything that is still to be decoded.
   std::unique_ptr<std::deque<CarriedAnswer>> carried_;
-  Timer timer_;
   TimeUs last_activity_;
   TimeUs line_since_ = 0;                // of a line that has begun; 0: none has
   TimeUs blocked_since_ = 0;             // while send_blocked_: when the client last took something

@@ -50,9 +50,9 @@ TaskQueue::Level TaskQueue::push_all(std::vector<TaskPtr>& tasks, double estimat
   for (TaskPtr& task : tasks) tasks_.push(std::move(task));
   tasks.clear();
   const double work = static_cast<double>(tasks_.size()) * estimated_run_;
-  const std::size_t at_hand = now - last_pop_ < kFreshPop ? 1 : 0;
-  const double wanted = std::min(std::ceil(work / kWorkPerWorker), 1e6);
-  wake_up_to(std::max<std::size_t>(static_cast<std::size_t>(wanted), 1) - at_hand);
+  const auto wanted =
+      static_cast<std::size_t>(std::clamp(std::ceil(work / kWorkPerWorker), 1.0, 1e6));
+  wake_up_to(wanted - std::min(wanted, at_hand(now)));
   return level_locked();
 }
 
@@ -61,11 +61,17 @@ std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs no
   const MutexLock lock(mutex_);
   while (tasks_.empty() && !closed_ && !sleeper.retired) {
     sleeper.woken = false;
+    if (last_popper_ == &sleeper) last_popper_ = nullptr;
     idle_.push_back(&sleeper);
     while (!sleeper.woken) sleeper.wake.wait(mutex_);
+    --on_the_way_;
     now = monotonic_now();
   }
-  if (sleeper.retired) return 0;
+  if (sleeper.retired) {
+    if (last_popper_ == &sleeper) last_popper_ = nullptr;
+    return 0;
+  }
+  last_popper_ = &sleeper;
   last_pop_ = now;
   const std::size_t wanted = std::min(batch.size(), batch_size());
   std::size_t count = 0;
@@ -176,6 +182,11 @@ void TaskQueue::close() {
   not_full_.notify_all();
 }
 
+std::size_t TaskQueue::at_hand(TimeUs now) const {
+  const bool back_soon = last_popper_ != nullptr && now - last_pop_ < kFreshPop;
+  return on_the_way_ + (back_soon ? 1 : 0);
+}
+
 std::size_t TaskQueue::batch_size() const {
   const auto by_work = static_cast<std::size_t>(kBatchWork / std::max(estimated_run_, 0.1));
   // Leave the idle their share.
@@ -193,6 +204,7 @@ void TaskQueue::wake_up_to(std::size_t workers) {
 
 void TaskQueue::wake(Sleeper& sleeper) {
   sleeper.woken = true;
+  ++on_the_way_;
   sleeper.wake.notify_one();
 }
 

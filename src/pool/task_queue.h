@@ -88,6 +88,7 @@ class TaskQueue {
   // Until something is known, a task is taken to be long: no batches, a worker for each.
   static constexpr double kUnknownRun = 1e6;
 
+  std::size_t at_hand(TimeUs now) const PS_REQUIRES(mutex_);
   std::size_t batch_size() const PS_REQUIRES(mutex_);
   void wake_up_to(std::size_t workers) PS_REQUIRES(mutex_);
   void wake(Sleeper& sleeper) PS_REQUIRES(mutex_);
@@ -102,6 +103,9 @@ class TaskQueue {
   double estimated_run_ PS_GUARDED_BY(mutex_) = kUnknownRun;  // µs
   TimeUs wait_limit_ PS_GUARDED_BY(mutex_) = 0;
   StandingWaits standing_waits_ PS_GUARDED_BY(mutex_);
+  // Who comes for a task without being woken, or has been: not to be woken for.
+  std::size_t on_the_way_ PS_GUARDED_BY(mutex_) = 0;             // woken, not here yet
+  const Sleeper* last_popper_ PS_GUARDED_BY(mutex_) = nullptr;  // null: it has gone to sleep
   TimeUs last_pop_ PS_GUARDED_BY(mutex_) = 0;
   std::size_t blocked_pushers_ PS_GUARDED_BY(mutex_) = 0;
   bool loop_waits_for_room_ PS_GUARDED_BY(mutex_) = false;

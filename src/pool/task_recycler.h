@@ -16,19 +16,13 @@ class TaskRecycler {
     if (spare_.empty()) return std::make_unique<Task>();
     TaskPtr task = std::move(spare_.back());
     spare_.pop_back();
+    task->reset();
     return task;
   }
 
   void give(TaskPtr task) {
     const bool large = task->text.capacity() > kMaxKept || task->reply.capacity() > kMaxKept;
     if (large || spare_.size() >= kMaxSpare) return;
-    std::string text = std::exchange(task->text, {});
-    std::string reply = std::exchange(task->reply, {});
-    *task = Task();
-    text.clear();
-    reply.clear();
-    task->text = std::move(text);
-    task->reply = std::move(reply);
     spare_.push_back(std::move(task));
   }
 

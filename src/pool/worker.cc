@@ -28,13 +28,8 @@ void Worker::run() {
     const std::size_t count = queue_.pop(sleeper_, popped_, now, loop_waits_for_room);
     if (loop_waits_for_room) completions_.wake_loop();
     if (count == 0) return;
-    {
-      const MutexLock lock(mutex_);
-      unbegun_.assign(std::make_move_iterator(popped_.rend() - static_cast<std::ptrdiff_t>(count)),
-                      std::make_move_iterator(popped_.rend()));
-    }
     now = monotonic_now();  // pop() may have slept
-    while (Task* task = begin_next(now)) {
+    for (Task* task = begin_batch(count, now); task != nullptr; task = begin_next(now)) {
       if (task->shed == Task::Shed::kNo) compute(*task);
       now = monotonic_now();
     }
@@ -43,16 +38,23 @@ void Worker::run() {
   }
 }
 
+Task* Worker::begin_batch(std::size_t count, TimeUs now) {
+  const MutexLock lock(mutex_);
+  unbegun_.assign(std::make_move_iterator(popped_.rend() - static_cast<std::ptrdiff_t>(count)),
+                  std::make_move_iterator(popped_.rend()));
+  return begin_one(now);
+}
+
 Task* Worker::begin_next(TimeUs now) {
   const MutexLock lock(mutex_);
-  if (running_ != nullptr) {
-    running_->ended_at = now;
-    ended_.push_back(std::move(running_));
-  }
-  if (unbegun_.empty()) {
-    outbox_.swap(ended_);
-    return nullptr;
-  }
+  running_->ended_at = now;
+  ended_.push_back(std::move(running_));
+  if (!unbegun_.empty()) return begin_one(now);
+  outbox_.swap(ended_);
+  return nullptr;
+}
+
+Task* Worker::begin_one(TimeUs now) {
   running_ = std::move(unbegun_.back());
   unbegun_.pop_back();
   running_->begun_at = now;

@@ -68,7 +68,7 @@ class Worker {
                              std::vector<TaskPtr>& unbegun) PS_EXCLUDES(mutex_);
 
  private:
-  static constexpr std::size_t kMaxBatch = 32;
+  static constexpr std::size_t kMaxBatch = 128;
 
   class Token final : public StopToken {
    public:
@@ -80,9 +80,12 @@ class Worker {
   };
 
   void run();
+  // Begins the first of the `count` tasks in popped_.
+  Task* begin_batch(std::size_t count, TimeUs now) PS_EXCLUDES(mutex_);
   // Ends the running task and begins the next; null when the batch is done, and then outbox_ holds
   // what has ended.
   Task* begin_next(TimeUs now) PS_EXCLUDES(mutex_);
+  Task* begin_one(TimeUs now) PS_REQUIRES(mutex_);
   void compute(Task& task);
   Running describe() const PS_REQUIRES(mutex_);
 

@@ -84,7 +84,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
-  Timer retry_accept_;
+  CallbackTimer retry_accept_;
   std::size_t refused_ = 0;
   bool accept_paused_ = false;
   bool accept_failure_logged_ = false;

@@ -43,7 +43,7 @@ class Drain final : public EventSource {
   std::function<void()> reload_;
   Lifecycle lifecycle_;
   bool begin_asked_ = false;
-  Timer deadline_;  // only wakes the loop, tick() decides
+  CallbackTimer deadline_;  // only wakes the loop, tick() decides
 };
 
 }  // namespace pool_server

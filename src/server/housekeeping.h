@@ -43,19 +43,19 @@ class Housekeeping {
   std::function<StatsView()> view_;
 
   std::optional<TimeUs> watchdog_period_;
-  Timer watchdog_;
+  CallbackTimer watchdog_;
   std::uint64_t ended_when_fed_ = 0;
   bool starving_logged_ = false;
 
   const bool manager_listens_;
   std::string status_;      // as told last
   TimeUs next_status_ = 0;  // at most one a second
-  Timer status_due_;
+  CallbackTimer status_due_;
 
   PoolSizer sizer_;
   TimeUs last_sample_ = 0;
   TimeUs last_busy_time_ = 0;
-  Timer sample_due_;
+  CallbackTimer sample_due_;
   bool start_failure_logged_ = false;
 };
 

@@ -53,7 +53,7 @@ TEST_CASE("event loop: a round is events, then timers, then its end") {
     event.clear();
     order.push_back("event");
   });
-  Timer timer([&](TimeUs now) {
+  CallbackTimer timer([&](TimeUs now) {
     CHECK(now == loop.now());
     order.push_back("timer");
   });
@@ -101,7 +101,7 @@ TEST_CASE("event loop: sleeps until a timer is due, never less, and not by spinn
   running = &loop;
   const TimeUs due = monotonic_now() + 5'500;
   TimeUs fired_at = 0;
-  Timer timer([&](TimeUs) {
+  CallbackTimer timer([&](TimeUs) {
     fired_at = monotonic_now();
     running->stop();
   });

@@ -11,9 +11,9 @@ TEST_CASE("timers: fire once, in the order of their times, with the time of the 
   Timers timers;
   std::vector<int> fired;
   TimeUs told = 0;
-  Timer first([&](TimeUs now) { fired.push_back(1), told = now; });
-  Timer second([&](TimeUs) { fired.push_back(2); });
-  Timer third([&](TimeUs) { fired.push_back(3); });
+  CallbackTimer first([&](TimeUs now) { fired.push_back(1), told = now; });
+  CallbackTimer second([&](TimeUs) { fired.push_back(2); });
+  CallbackTimer third([&](TimeUs) { fired.push_back(3); });
   timers.arm(third, 30);
   timers.arm(first, 10);
   timers.arm(second, 20);
@@ -36,10 +36,10 @@ TEST_CASE("timers: callbacks may arm and disarm any timer, themselves included")
   int again = 0;
   bool victim_fired = false;
   bool helper_fired = false;
-  Timer victim([&](TimeUs) { victim_fired = true; });
-  Timer helper([&](TimeUs) { helper_fired = true; });
-  Timer repeating([](TimeUs) {});
-  Timer meddler([&](TimeUs now) {
+  CallbackTimer victim([&](TimeUs) { victim_fired = true; });
+  CallbackTimer helper([&](TimeUs) { helper_fired = true; });
+  CallbackTimer repeating([](TimeUs) {});
+  CallbackTimer meddler([&](TimeUs now) {
     timers.disarm(victim);
     timers.arm(helper, now);  // due at once: in the same go
     timers.arm(repeating, now + 10);

@@ -5,74 +5,14 @@
 #include <array>
 #include <atomic>
 #include <numeric>
-#include <optional>
 
+#include "support/queue_callers.h"
 #include "support/tasks.h"
 #include "support/waiting.h"
 #include "sys/thread.h"
 
 namespace pool_server {
 namespace {
-
-using Numbers = std::vector<std::uint64_t>;
-
-// A worker that pops on the calling thread.
-class Popper {
- public:
-  explicit Popper(TaskQueue& queue) : queue_(queue) {}
-
-  // Up to `most` in one call.
-  Numbers pop(std::size_t most = 1) {
-    std::array<TaskPtr, 32> batch;
-    const std::size_t count =
-        queue_.pop(sleeper_, std::span(batch).first(most), /*now=*/0, loop_waits_);
-    Numbers numbers;
-    for (std::size_t i = 0; i < count; ++i) numbers.push_back(batch[i]->number);
-    return numbers;
-  }
-  Numbers pop_all() {
-    Numbers all;
-    while (queue_.level().depth > 0) {
-      const Numbers some = pop(32);
-      all.insert(all.end(), some.begin(), some.end());
-    }
-    return all;
-  }
-  bool loop_waits() const { return loop_waits_; }
-  TaskQueue::Sleeper& sleeper() { return sleeper_; }
-
- private:
-  TaskQueue& queue_;
-  TaskQueue::Sleeper sleeper_;
-  bool loop_waits_ = false;
-};
-
-// A call on a thread of its own that is expected to block.
-class BlockedCall {
- public:
-  explicit BlockedCall(std::function<void()> call)
-      : thread_("caller", [this, call = std::move(call)] {
-          tid_ = ::gettid();
-          call();
-          returned_ = true;
-        }) {}
-  // It has gone to sleep, and not returned.
-  bool blocks() {
-    return eventually([&] { return returned_ || (tid_ != 0 && is_asleep(tid_)); }) && !returned_;
-  }
-  bool returns() {
-    return eventually([&] { return returned_.load(); });
-  }
-
- private:
-  std::atomic<pid_t> tid_ = 0;
-  std::atomic<bool> returned_ = false;
-  Thread thread_;
-};
-
-void fill(TaskQueue& queue, std::uint64_t first, std::uint64_t count) {
-  for (std::uint64_t i = 0; i < count; ++i) REQUIRE(queue.push(task(first + i)));
-}
 
 TEST_CASE("R1: push on a full queue blocks until space opens, then goes on") {
   TaskQueue queue(2);
@@ -333,66 +273,6 @@ TEST_CASE("task queue: a worker that was given up ends when it next comes for a 
   queue.retire(popper.sleeper());
   CHECK(popper.pop().empty());
   CHECK(Popper(queue).pop() == Numbers{1});
-}
-
-TEST_CASE("task queue: workers are woken for waiting tasks whatever was estimated") {
-  TaskQueue queue(10);
-  Popper first(queue);
-  Popper second(queue);
-  std::atomic<int> woken = 0;
-  {
-    BlockedCall one([&] { first.pop(), ++woken; });
-    BlockedCall two([&] { second.pop(), ++woken; });
-    CHECK(one.blocks());
-    CHECK(two.blocks());
-    std::vector<TaskPtr> tasks;
-    for (std::uint64_t i = 0; i < 8; ++i) tasks.push_back(task(i));
-    queue.push_all(tasks, /*estimated_run=*/1, /*now=*/1'000'000);
-    queue.wake_for_waiting(/*estimated_run=*/1);
-    CHECK(one.returns());
-    CHECK(two.returns());
-  }
-  CHECK(woken == 2);
-}
-
-TEST_CASE("B2: the worker that has idled longest is retired, and only an idle one") {
-  TaskQueue queue(10);
-  CHECK(queue.retire_one() == nullptr);
-  Popper first(queue);
-  Popper second(queue);
-  std::optional<Numbers> first_popped;
-  std::optional<Numbers> second_popped;
-  {
-    BlockedCall one([&] { first_popped = first.pop(); });
-    CHECK(one.blocks());
-    BlockedCall two([&] { second_popped = second.pop(); });
-    CHECK(two.blocks());
-    CHECK(queue.level().idle == 2);
-    CHECK(queue.retire_one() == &first.sleeper());
-    CHECK(one.returns());
-    CHECK(queue.level().idle == 1);
-    fill(queue, 3, 1);
-    CHECK(two.returns());
-  }
-  CHECK(first_popped == Numbers{});
-  CHECK(second_popped == Numbers{3});
-  CHECK(queue.retire_one() == nullptr);
-}
-
-TEST_CASE("B2: the worker that idled the shortest is woken first, so that the others grow old") {
-  TaskQueue queue(10);
-  Popper first(queue);
-  Popper second(queue);
-  Numbers popped;
-  BlockedCall one([&] { first.pop(); });
-  CHECK(one.blocks());
-  BlockedCall two([&] { popped = second.pop(); });
-  CHECK(two.blocks());
-  fill(queue, 3, 1);
-  CHECK(two.returns());
-  CHECK(popped == Numbers{3});
-  CHECK(one.blocks());
-  queue.close();
 }
 
 TEST_CASE("R1: several producers and workers on a small queue, each task exactly once") {
