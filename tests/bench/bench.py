@@ -10,7 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import report
-from servers import MEMCACHED, OURS, PEERS, Servers
+from servers import FLOOR, MEMCACHED, OURS, PEERS, Servers
 from workloads import ALONE, CORES, SIZES, WORKLOADS, measure, size
 
 TOP = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
 
 def run_all(servers, generator, names, options):
     """Interleaved: every server once a round, so that a slow minute of the machine is everyone's."""
-    runs = {key: defaultdict(list) for key in (*WORKLOADS, "alone", "sizes")}
+    runs = {key: defaultdict(list) for key in (*WORKLOADS, "alone", "sizes", "sizes of the floor")}
     failures = {}
 
     def attempt(key, row, name, workload):
@@ -42,6 +42,7 @@ def run_all(servers, generator, names, options):
         attempt("alone", OURS, OURS, ALONE)
         for connections in SIZES:
             attempt("sizes", connections, OURS, size(connections))
+            attempt("sizes of the floor", connections, FLOOR, size(connections))
     times = [servers.start_and_stop() for _ in range(20)]
     runs["start"], runs["stop"] = map(list, zip(*times))
     return runs, failures
@@ -71,7 +72,7 @@ def main():
     parser.add_argument("pool_server")
     parser.add_argument("generator")
     parser.add_argument("peers", help="directory with the peers' programs")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--only", nargs="+", help="servers")
     parser.add_argument("--publish", action="store_true", help="put the results into README.md")
