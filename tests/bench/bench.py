@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import json
+import random
 import re
 import resource
 import sys
@@ -16,6 +17,18 @@ from workloads import ALONE, CORES, SIZES, WORKLOADS, measure, size
 TOP = Path(__file__).resolve().parents[2]
 CHART = TOP / "tests/bench/throughput.svg"
 BEGIN, END = "<!-- bench: begin -->\n", "<!-- bench: end -->\n"
+
+
+def runs_of_a_round(number, names, options):
+    """(key, row, server, workload) of each run, in an order of its own: what a run leaves behind, in the machine's
+    caches or among its sockets, is not always met by the same one."""
+    wanted = [(key, name, name, workload) for key, workload in WORKLOADS.items() for name in names
+              if number < max(1, round(options.rounds * workload.rounds)) and workload.takes_part(name)]
+    wanted.append(("alone", OURS, OURS, ALONE))
+    for connections in SIZES:
+        wanted.append(("sizes", connections, OURS, size(connections)))
+        wanted.append(("sizes of the floor", connections, FLOOR, size(connections)))
+    return random.Random(number).sample(wanted, len(wanted))
 
 
 def run_all(servers, generator, names, options):
@@ -33,16 +46,8 @@ def run_all(servers, generator, names, options):
 
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
-        for key, workload in WORKLOADS.items():
-            if number >= max(1, round(options.rounds * workload.rounds)):
-                continue
-            for name in names:
-                if workload.takes_part(name):
-                    attempt(key, name, name, workload)
-        attempt("alone", OURS, OURS, ALONE)
-        for connections in SIZES:
-            attempt("sizes", connections, OURS, size(connections))
-            attempt("sizes of the floor", connections, FLOOR, size(connections))
+        for run in runs_of_a_round(number, names, options):
+            attempt(*run)
     times = [servers.start_and_stop() for _ in range(20)]
     runs["start"], runs["stop"] = map(list, zip(*times))
     return runs, failures
@@ -50,8 +55,8 @@ def run_all(servers, generator, names, options):
 
 def text_of(results, failures, options):
     today = datetime.date.today().isoformat()
-    lines = [f"Measured on {today} by `{options.command}` on {CORES} cores, medians of {options.rounds} interleaved "
-             f"rounds of {options.seconds:g} s (± half the spread).", "", report.table(results), ""]
+    rounds = f"{options.rounds} rounds of {options.seconds:g} s, shuffled"
+    lines = [f"Measured on {today} by `{options.command}` on {CORES} cores, medians of {rounds} (± half the spread).", "", report.table(results), ""]
     for name, reason in failures.items():
         lines.append(f"Not measured: {name} ({reason}).\n")
     lines.append(report.goals_text(report.goals(results, cores=CORES)))
