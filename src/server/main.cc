@@ -22,13 +22,16 @@ namespace {
 // listeners.
 constexpr std::size_t kOwnDescriptors = 32;
 
-void check_descriptor_limit(const Options& options) {
+void prepare_descriptors(const Options& options) {
   const std::size_t limit = raise_descriptor_limit();
   if (limit < options.max_connections + kOwnDescriptors) {
     log::write(LogLevel::kWarning, "descriptor-limit", {},
                fmt::format("the limit of {} open descriptors is too low for {} connections", limit,
                            options.max_connections));
   }
+  // More would be much memory for what may never come.
+  constexpr std::size_t kMostReserved = 16'384;
+  reserve_descriptors(std::min(options.max_connections + kOwnDescriptors, kMostReserved));
 }
 
 int serve(const std::vector<std::string>& arguments, const Options& options) {
@@ -36,7 +39,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
   prepare_exceptions();
   SignalFd signals({SIGTERM, SIGINT, SIGHUP});  // before the first thread: all inherit the mask
   log::set_up(options.log_level);
-  check_descriptor_limit(options);
+  prepare_descriptors(options);
   Server server(options, take_sockets(options), signals,
                 [&arguments] { return parse_command_line(arguments); });
   const Server::End end = server.run();

@@ -4,10 +4,12 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace pool_server {
@@ -104,6 +106,14 @@ std::size_t raise_descriptor_limit() {
     if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
   }
   return static_cast<std::size_t>(limit.rlim_cur);
+}
+
+void reserve_descriptors(std::size_t count) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 2 || count < 2) return;
+  const std::size_t highest = std::min<std::size_t>(count, limit.rlim_cur) - 1;
+  const UniqueFd any = checked_fd(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
+  const UniqueFd high(::fcntl(any.get(), F_DUPFD_CLOEXEC, static_cast<int>(highest)));
 }
 
 }  // namespace pool_server

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <fstream>
 #include <string>
 
 #include "support/descriptors.h"
@@ -144,6 +145,21 @@ TEST_CASE("socket: the descriptor limit is raised as far as it goes") {
   ::getrlimit(RLIMIT_NOFILE, &after);
   CHECK(after.rlim_cur == before.rlim_max);
   ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_CASE(
+    "descriptors: the kernel's table is made large enough at once, and nothing is left open") {
+  const auto table_size = [] {
+    std::ifstream status("/proc/self/status");
+    for (std::string word; status >> word;) {
+      std::size_t size = 0;
+      if (word == "FDSize:" && status >> size) return size;
+    }
+    return std::size_t{0};
+  };
+  reserve_descriptors(900);
+  CHECK(table_size() >= 900);
+  CHECK_FALSE(is_open(899));
 }
 
 }  // namespace
