@@ -18,10 +18,7 @@ constexpr TimeUs kLinger = 1'000'000;
 }  // namespace
 
 Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
-    : id_(id),
-      socket_(std::move(socket)),
-      host_(host),
-      last_activity_(host.loop().now()) {
+    : id_(id), socket_(std::move(socket)), host_(host), last_activity_(host.loop().now()) {
   set_no_delay(socket_.get());
   interest_ = EPOLLIN;
   host_.loop().add(socket_.get(), interest_, *this);

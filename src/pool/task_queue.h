@@ -104,7 +104,7 @@ class TaskQueue {
   TimeUs wait_limit_ PS_GUARDED_BY(mutex_) = 0;
   StandingWaits standing_waits_ PS_GUARDED_BY(mutex_);
   // Who comes for a task without being woken, or has been: not to be woken for.
-  std::size_t on_the_way_ PS_GUARDED_BY(mutex_) = 0;             // woken, not here yet
+  std::size_t on_the_way_ PS_GUARDED_BY(mutex_) = 0;            // woken, not here yet
   const Sleeper* last_popper_ PS_GUARDED_BY(mutex_) = nullptr;  // null: it has gone to sleep
   TimeUs last_pop_ PS_GUARDED_BY(mutex_) = 0;
   std::size_t blocked_pushers_ PS_GUARDED_BY(mutex_) = 0;

@@ -21,6 +21,11 @@ constexpr TimeUs kInspectSoon = 1'000;
 constexpr unsigned kTransitPause = 100;  // µs
 constexpr int kTransitTries = 1'000;
 
+// In the log; null: it has gone.
+std::string name_of(const Connection* connection) {
+  return connection == nullptr ? "-" : std::to_string(connection->serial());
+}
+
 }  // namespace
 
 PoolWatch::PoolWatch(const Options& options, ThreadPool& pool, CompletionQueue& completions,
@@ -102,8 +107,7 @@ void PoolWatch::deliver(std::vector<TaskPtr>& ended) {
 
 void PoolWatch::log_computed(const Task& task) {
   if (task.shed != Task::Shed::kNo) return;
-  const Connection* connection = connections_.find(task.connection);
-  const std::string client = connection == nullptr ? "-" : std::to_string(connection->serial());
+  const std::string client = name_of(connections_.find(task.connection));
   const std::string worker = Worker::name(task.worker);
   const TimeUs run = task.ended_at - task.begun_at;
   log::write_for_thread(
@@ -120,7 +124,7 @@ void PoolWatch::answer_overdue(TimeUs now) {
   const std::string message = protocol::timed_out(options_.task_timeout);
   for (const Worker::Running& task : inspection_.overdue) {
     const Connection* connection = connections_.find(task.connection);
-    const std::string client = connection == nullptr ? "-" : std::to_string(connection->serial());
+    const std::string client = name_of(connection);
     log::write(LogLevel::kWarning, "task-timeout",
                {{"POOL_SERVER_CONNECTION", client},
                 {"POOL_SERVER_PEER", connection == nullptr ? "-" : connection->peer()},

@@ -54,9 +54,9 @@ void set_no_delay(int fd);
 // Raises this process's limit of open descriptors as far as it may go; the limit then in force.
 std::size_t raise_descriptor_limit();
 // Makes the kernel's table of descriptors large enough for `count` of them, as far as the limit
-// allows. Before the first thread: once a process has threads, each growth of the table waits for an
-// RCU grace period (expand_fdtable() in the kernel's fs/file.c), some milliseconds in which the loop
-// would stand still.
+// allows. Before the first thread: once a process has threads, each growth of the table waits for
+// an RCU grace period (expand_fdtable() in the kernel's fs/file.c), some milliseconds in which the
+// loop would stand still.
 void reserve_descriptors(std::size_t count);
 
 }  // namespace pool_server

@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -248,6 +249,15 @@ class ServerTestCase(unittest.TestCase):
         client = Client(address, **settings)
         self.addCleanup(client.close)
         return client
+
+    def need_descriptors(self, count):
+        """Raises the limit of this process and its children for the test, or skips the test."""
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(count, limits[0]), max(count, limits[1])))
+        except (ValueError, PermissionError):
+            self.skipTest(f"needs a limit of {count} open files; it is {limits[1]}")
 
     def temporary_directory(self):
         directory = tempfile.TemporaryDirectory(prefix="pool-server-test-")

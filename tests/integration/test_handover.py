@@ -1,6 +1,5 @@
 """Restarts that no client notices: connections of every kind, many restarts, and many connections."""
 
-import resource
 import statistics
 import threading
 import time
@@ -202,13 +201,7 @@ class ManyConnections(RestartTestCase):
 
     def setUp(self):
         super().setUp()
-        needed = self.COUNT + 500
-        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(needed, limits[0]), max(needed, limits[1])))
-        except (ValueError, PermissionError):
-            self.skipTest(f"needs a limit of {needed} open files; it is {limits[1]}")
+        self.need_descriptors(self.COUNT + 500)
 
     def test_all_idle_connections_survive_one_restart(self):
         """Fails when one of 4,000 idle connections is lost, or the time they take keeps an active one waiting."""

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import resource
 import signal
 import struct
 import threading
@@ -46,13 +45,7 @@ class ManyIdleConnections(ServerTestCase):
 
     def setUp(self):
         super().setUp()
-        needed = self.COUNT + self.BATCH + 500
-        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(needed, limits[0]), max(needed, limits[1])))
-        except (ValueError, PermissionError):
-            self.skipTest(f"needs a limit of {needed} open files; it is {limits[1]}")
+        self.need_descriptors(self.COUNT + self.BATCH + 500)
 
     def test_memory_per_connection(self):
         """Fails when an idle connection keeps its buffers, so that 9,000 of them cost 4 KiB each or more."""

@@ -4,30 +4,34 @@ service=pool-server.service
 config=/etc/pool-server/pool-server.conf
 failures=0
 
-# check WHAT COMMAND...: the command succeeds. Its output is shown only where it does not.
-check() {
-  local what=$1 output
+# judge WHAT COMMAND...: the verdict alone; what the command told is left in $output.
+judge() {
+  local what=$1
   shift
   if output=$("$@" 2>&1); then
     echo "PASS $what"
   else
     failures=$((failures + 1))
     echo "FAIL $what"
-    printf '%s\n' "$output" "(failed: $*)" | tail -n 40 | sed 's/^/     | /'
+    output="$output
+(failed: $*)"
+    return 1
   fi
+}
+
+show_output() {
+  printf '%s\n' "$output" | tail -n 40 | sed 's/^/     | /'
+}
+
+# check WHAT COMMAND...: the command succeeds. Its output is shown only where it does not.
+check() {
+  judge "$@" || show_output
 }
 
 # measure WHAT COMMAND...: as check, but what it tells is shown in any case.
 measure() {
-  local what=$1 output
-  shift
-  if output=$("$@" 2>&1); then
-    echo "PASS $what"
-  else
-    failures=$((failures + 1))
-    echo "FAIL $what"
-  fi
-  printf '%s\n' "$output" | tail -n 40 | sed 's/^/     | /'
+  judge "$@" || true
+  show_output
 }
 
 # require WHAT COMMAND...: as check, but without it the rest of the file would tell nothing.
