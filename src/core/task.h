@@ -9,13 +9,7 @@
 
 namespace pool_server {
 
-// One request on its way through the server: loop → TaskQueue → worker → CompletionQueue → loop.
-//
-// A value with one owner at a time, keyed by connection id and sequence, that knows no descriptor
-// and no object of the net floor. It goes out as a task and comes back, the same object, as its own
-// completion: the two mutexes it passes order every access, and its strings keep their capacity, so
-// the steady state allocates nothing.
-// All but the text is in a base of its own, so that a task is made new without touching its
+// All of a Task but its text: a base of its own, so that a task is made new without touching its
 // strings.
 struct TaskState {
   // What fills a place in the reply order: work for the pool, or an answer the loop gives itself.
@@ -49,6 +43,12 @@ struct TaskState {
   struct Task* next = nullptr;  // link of the one list that owns it, if a list does
 };
 
+// One request on its way through the server: loop → TaskQueue → worker → CompletionQueue → loop.
+//
+// A value with one owner at a time, keyed by connection id and sequence, that knows no descriptor
+// and no object of the net floor. It goes out as a task and comes back, the same object, as its own
+// completion: the two mutexes it passes order every access, and its strings keep their capacity, so
+// the steady state allocates nothing.
 struct Task : TaskState {
   std::string text;   // the request, without its line end
   std::string reply;  // the whole reply line, once it has ended

@@ -4,10 +4,10 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -112,8 +112,7 @@ void reserve_descriptors(std::size_t count) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < 2 || count < 2) return;
   const std::size_t highest = std::min<std::size_t>(count, limit.rlim_cur) - 1;
-  const UniqueFd any = checked_fd(::epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-  const UniqueFd high(::fcntl(any.get(), F_DUPFD_CLOEXEC, static_cast<int>(highest)));
+  const UniqueFd high(::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, static_cast<int>(highest)));
 }
 
 }  // namespace pool_server

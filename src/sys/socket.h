@@ -56,7 +56,7 @@ std::size_t raise_descriptor_limit();
 // Makes the kernel's table of descriptors large enough for `count` of them, as far as the limit
 // allows. Before the first thread: once a process has threads, each growth of the table waits for
 // an RCU grace period (expand_fdtable() in the kernel's fs/file.c), some milliseconds in which the
-// loop would stand still.
+// loop would stand still. Standard input must be open (see fill_standard_descriptors()).
 void reserve_descriptors(std::size_t count);
 
 }  // namespace pool_server

@@ -66,6 +66,12 @@ class Process:
         text = (self.root / "status").read_text()
         return int(re.search(r"^VmRSS:\s+(\d+) kB$", text, re.M)[1]) * 1024
 
+    def context_switches(self):
+        """Of all threads there are, voluntary or not."""
+        counts = [re.findall(r"ctxt_switches:\s+(\d+)", status.read_text())
+                  for status in self.root.glob("task/*/status")]
+        return sum(int(count) for pair in counts for count in pair)
+
     def cpu_seconds(self, thread=None):
         """The time of the CPU that the process, or one thread of it, has used."""
         directory = self.root / "task" / str(thread) if thread else self.root

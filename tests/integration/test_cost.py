@@ -72,14 +72,9 @@ class ContextSwitches(CostTestCase):
         """Fails when a thread is woken for each request."""
         server = self.start("--workers=4")
         self.load(server, MANY, *PIPELINED)
-
-        def switches():
-            fields = [re.findall(r"ctxt_switches:\s+(\d+)", status.read_text())
-                      for status in server.process.root.glob("task/*/status")]
-            return sum(int(number) for pair in fields for number in pair)
-        before, served_before = switches(), server.stats()["completed"]
+        before, served_before = server.process.context_switches(), server.stats()["completed"]
         served = self.load(server, 20 * MANY, *PIPELINED) - served_before
-        self.assert_cost("context switches, pipelined", (switches() - before) / served, 0.2)
+        self.assert_cost("context switches, pipelined", (server.process.context_switches() - before) / served, 0.2)
 
 
 @unittest.skipUnless(shutil.which("valgrind"), "valgrind is not installed")
