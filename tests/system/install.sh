@@ -4,6 +4,9 @@ if dpkg -s pool-server > /dev/null 2>&1; then
   dpkg --purge pool-server > /dev/null  # the host's own
 fi
 
+# What carries the name already: the host's copy of the source, wherever it is.
+named_after_us > /system-test/names-before
+
 install_it() {
   apt-get install -y /system-test/pool-server.deb &&
     equal 'install ok installed' "$(dpkg-query -W -f '${Status}' pool-server)"

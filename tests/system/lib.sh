@@ -68,6 +68,14 @@ wait_for() {
   done
 }
 
+# named_after_us: every file with our name, sorted; logs and apt's cache may keep it.
+named_after_us() {
+  { find / -xdev \( -path '/system-test*' -o -path /proc -o -path /var/log -o -path /var/cache \) -prune -o \
+      \( -name '*pool-server*' -o -name '*pool_server*' \) -print
+    find /run -name '*pool-server*'
+  } | sort
+}
+
 # ask REQUEST [NC-ARGUMENTS]: one client, one connection, what it was answered.
 ask() {
   local request=$1
