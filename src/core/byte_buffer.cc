@@ -1,7 +1,11 @@
 #include "core/byte_buffer.h"
 
+#include <algorithm>
 #include <cassert>
+#include <span>
 #include <utility>
+
+#include "core/wipe.h"
 
 namespace pool_server {
 
@@ -9,11 +13,14 @@ void ByteBuffer::consume(std::size_t count) {
   assert(count <= size());
   taken_ += count;
   if (empty()) {
-    data_.clear();
+    wipe(data_);
     taken_ = 0;
   } else if (taken_ > data_.size() / 2) {
     // At least half is dead: moving the rest costs less than what was taken since the last move.
-    data_.erase(0, taken_);
+    const std::size_t left = size();
+    std::copy(data_.begin() + static_cast<std::ptrdiff_t>(taken_), data_.end(), data_.begin());
+    wipe(std::span<char>(data_).subspan(left));
+    data_.resize(left);
     taken_ = 0;
   }
 }

@@ -38,4 +38,11 @@ class Handler {
 // that worker only.
 using HandlerFactory = std::function<std::unique_ptr<Handler>()>;
 
+// A work function with its options: what makes the handlers of the workers, and outlives them.
+class HandlerModule {
+ public:
+  virtual ~HandlerModule() = default;
+  virtual std::unique_ptr<Handler> make() = 0;  // as HandlerFactory
+};
+
 }  // namespace pool_server

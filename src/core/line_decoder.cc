@@ -1,5 +1,9 @@
 #include "core/line_decoder.h"
 
+#include <utility>
+
+#include "core/wipe.h"
+
 namespace pool_server {
 
 namespace {
@@ -43,7 +47,7 @@ std::optional<LineDecoder::Line> LineDecoder::next(std::string_view& input, std:
                               : piece.size() > room || certainly_too_long(partial_, max_line);
     input.remove_prefix(complete ? end + 1 : input.size());
     if (too_long) {
-      partial_ = std::string();
+      drop_partial();
       skipping_ = !complete;
       return Line{.too_long = true, .text = {}};
     }
@@ -88,10 +92,14 @@ void LineDecoder::restore(std::string_view partial, bool skipping) {
 }
 
 void LineDecoder::drop_returned_line() {
-  if (!partial_returned_) return;
-  // Swapped rather than cleared: a connection that goes idle now must not keep the capacity.
+  if (!std::exchange(partial_returned_, false)) return;
+  drop_partial();
+}
+
+// Swapped rather than cleared: a connection that goes idle now must not keep the capacity.
+void LineDecoder::drop_partial() {
+  wipe(partial_);
   partial_ = std::string();
-  partial_returned_ = false;
 }
 
 }  // namespace pool_server

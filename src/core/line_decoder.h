@@ -46,6 +46,7 @@ class LineDecoder {
  private:
   std::optional<Line> held_line();
   void drop_returned_line();
+  void drop_partial();
 
   std::string partial_;
   bool skipping_ = false;

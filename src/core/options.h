@@ -49,7 +49,12 @@ struct Options {
   static constexpr unsigned kAsWorkers = UINT_MAX;
   unsigned max_stuck_workers = kAsWorkers;
 
+  // A built-in work function, a plug-in in the handlers' directory, or a plug-in's path.
   std::string handler = "digest";
+  // KEY=VALUE, for the handler to interpret.
+  std::vector<std::string> handler_options;
+  // Of one reply of a plug-in, without prefix and line end: as long as a request may be.
+  std::size_t max_reply = 64 * 1024;
 
   // Of one request, without its line end; 64 KiB is far above what a line-based client sends.
   std::size_t max_line = 64 * 1024;

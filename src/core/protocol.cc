@@ -22,8 +22,16 @@ std::string line_too_long(std::size_t max_bytes) {
   return "line too long (max " + std::to_string(max_bytes) + " bytes)";
 }
 
+std::string reply_too_long(std::size_t max_bytes) {
+  return "the handler's reply is too long (max " + std::to_string(max_bytes) + " bytes)";
+}
+
 std::string timed_out(TimeUs timeout) {
   return "timed out after " + std::to_string(timeout / 1000) + " ms";
+}
+
+bool has_control_bytes(std::string_view text) {
+  return std::ranges::any_of(text, is_control);
 }
 
 void append_reply(Outcome outcome, std::string_view text, std::string& out) {

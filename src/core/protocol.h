@@ -15,6 +15,7 @@ inline constexpr std::string_view kStatsRequest = "STATS";
 
 inline constexpr std::string_view kEmptyRequest = "empty request";
 inline constexpr std::string_view kInternalError = "internal error";
+inline constexpr std::string_view kBadReply = "the handler's reply has control bytes";
 inline constexpr std::string_view kInvalidInput = "invalid input";
 inline constexpr std::string_view kServerBusy = "server busy";
 inline constexpr std::string_view kTooManyConnections = "too many connections";
@@ -25,7 +26,10 @@ inline constexpr std::string_view kIdleTooLong = "idle for too long";
 inline constexpr std::string_view kLineTooSlow = "request not completed in time";
 
 std::string line_too_long(std::size_t max_bytes);
+std::string reply_too_long(std::size_t max_bytes);
 std::string timed_out(TimeUs timeout);  // said in ms, as the option is
+
+bool has_control_bytes(std::string_view text);
 
 // Appends the whole reply line for `text` to `out`; control bytes of `text` become '?'.
 void append_reply(Outcome outcome, std::string_view text, std::string& out);

@@ -1,40 +1,96 @@
 #include "handlers/registry.h"
 
+#include <algorithm>
 #include <array>
+#include <filesystem>
+#include <pool-server/handler.hpp>
+#include <vector>
 
 #include "handlers/digest.h"
 #include "handlers/drill.h"
+#include "handlers/password.h"
+#include "handlers/plugin.h"
 
 namespace pool_server {
 
 namespace {
 
-struct Entry {
-  std::string_view name;
-  std::unique_ptr<Handler> (*make)();
+// A handler without options.
+template <std::unique_ptr<Handler> (*make_one)()>
+class Plain final : public HandlerModule {
+ public:
+  static std::unique_ptr<HandlerModule> load(const HandlerOptions&) {
+    return std::make_unique<Plain>();
+  }
+  std::unique_ptr<Handler> make() override { return make_one(); }
 };
 
-constexpr std::array kHandlers = {
-    Entry{"digest", make_digest_handler},
-    Entry{"drill", make_drill_handler},
+struct Entry {
+  std::string_view name;
+  std::unique_ptr<HandlerModule> (*load)(const HandlerOptions& options);
 };
+
+constexpr std::array kBuiltIn = {
+    Entry{"digest", Plain<make_digest_handler>::load},
+    Entry{"drill", Plain<make_drill_handler>::load},
+    Entry{"password", load_password_handler},
+};
+
+constexpr std::string_view kSuffix = ".so";
+
+const Entry* find_built_in(std::string_view name) {
+  const auto* entry = std::ranges::find_if(
+      kBuiltIn, [&](const Entry& candidate) { return candidate.name == name; });
+  return entry == kBuiltIn.end() ? nullptr : entry;
+}
+
+bool is_path(std::string_view name) {
+  return name.find('/') != std::string_view::npos;
+}
+
+std::string path_of(std::string_view name) {
+  return std::string(POOL_SERVER_HANDLERS_DIR "/").append(name).append(kSuffix);
+}
 
 }  // namespace
 
-HandlerFactory find_handler(std::string_view name) {
-  for (const Entry& entry : kHandlers) {
-    if (entry.name == name) return entry.make;
-  }
-  return nullptr;
+bool handler_exists(std::string_view name) {
+  std::error_code ignored;
+  return find_built_in(name) != nullptr || is_path(name) ||
+         std::filesystem::exists(path_of(name), ignored);
 }
 
 std::string handler_names() {
-  std::string names;
-  for (const Entry& entry : kHandlers) {
-    if (!names.empty()) names.append(", ");
-    names.append(entry.name);
+  std::vector<std::string> plugins;
+  std::error_code ignored;
+  for (const auto& file : std::filesystem::directory_iterator(POOL_SERVER_HANDLERS_DIR, ignored)) {
+    if (file.path().extension() == kSuffix) plugins.push_back(file.path().stem());
   }
+  std::ranges::sort(plugins);
+  std::string names;
+  for (const Entry& entry : kBuiltIn) names.append(names.empty() ? "" : ", ").append(entry.name);
+  for (const std::string& plugin : plugins) names.append(", ").append(plugin);
   return names;
+}
+
+std::unique_ptr<HandlerModule> load_handler(const Options& options) {
+  const std::string& name = options.handler;
+  std::string configuration;
+  for (const std::string& setting : options.handler_options) {
+    configuration.append(setting).append("\n");
+  }
+  const Entry* entry = find_built_in(name);
+  if (entry == nullptr) {
+    return load_plugin(is_path(name) ? name : path_of(name), configuration, options.max_reply);
+  }
+  try {
+    const HandlerOptions settings(configuration);
+    auto module = entry->load(settings);
+    settings.refuse_unknown();
+    return module;
+  } catch (const std::invalid_argument& fault) {
+    throw std::runtime_error("handler '" + name + "' cannot start: " + fault.what());
+  }
 }
 
 }  // namespace pool_server

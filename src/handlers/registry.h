@@ -1,14 +1,20 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "core/handler.h"
+#include "core/options.h"
 
 namespace pool_server {
 
-// The factory of the built-in handler of that name; empty when there is none.
-HandlerFactory find_handler(std::string_view name);
-std::string handler_names();  // "digest, drill", for messages
+// Whether `name` may be loaded: a built-in handler, one in the handlers' directory, or any path.
+bool handler_exists(std::string_view name);
+std::string handler_names();  // "digest, drill, ...", those that can be named, for messages
+
+// The handler that `options` ask for. Throws std::runtime_error that says why it cannot do its
+// work.
+std::unique_ptr<HandlerModule> load_handler(const Options& options);
 
 }  // namespace pool_server

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "core/wipe.h"
 #include "sys/socket.h"
 #include "sys/socket_address.h"
 
@@ -198,6 +199,7 @@ void Connection::read() {
       break;
   }
   admit_lines();
+  wipe(scratch.first(result.bytes));
   host_.on_changed(*this);
 }
 
@@ -263,6 +265,7 @@ void Connection::finish() {
 void Connection::discard_input() {
   const std::span<char> scratch = host_.buffers().scratch();
   const IoResult result = receive(socket_.get(), scratch);
+  wipe(scratch.first(result.bytes));
   // Quiet: nothing of the client's is unread, so closing sends no reset.
   const bool quiet = result.status == IoStatus::kAgain && !may_linger_;
   if (result.status == IoStatus::kEof || result.status == IoStatus::kError || quiet) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/task.h"
+#include "core/wipe.h"
 
 namespace pool_server {
 
@@ -23,6 +24,7 @@ class TaskRecycler {
   void give(TaskPtr task) {
     const bool large = task->text.capacity() > kMaxKept || task->reply.capacity() > kMaxKept;
     if (large || spare_.size() >= kMaxSpare) return;
+    wipe(task->text);
     spare_.push_back(std::move(task));
   }
 

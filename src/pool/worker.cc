@@ -6,6 +6,7 @@
 
 #include "core/protocol.h"
 #include "sys/clock.h"
+#include "sys/crash_report.h"
 
 namespace pool_server {
 
@@ -66,12 +67,14 @@ Task* Worker::begin_one(TimeUs now) {
 // The one place that catches what a handler throws.
 void Worker::compute(Task& task) {
   task.reply.clear();
+  crash_report::begin_task(index_, task.number);
   try {
     task.outcome = handler_->handle(task.text, token_, task.reply);
   } catch (...) {
     task.outcome = Outcome::kError;
     task.reply = protocol::kInternalError;
   }
+  crash_report::end_task();
   protocol::make_reply(task.outcome, task.reply);
 }
 

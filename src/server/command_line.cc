@@ -156,14 +156,32 @@ void add_options(CLI::App& app, Options& options) {
       [&options](const std::string& text) {
         options.max_stuck_workers = parse_number(text, 0U, kMaxWorkers);
       });
-  add(app, "--handler", "NAME", defaults.handler, "The work to do: " + handler_names(),
+  add(app, "--handler", "NAME", defaults.handler,
+      "The work to do: " + handler_names() + ", or /PATH of a plug-in",
       [&options](const std::string& text) {
-        if (!find_handler(text)) {
+        if (!handler_exists(text)) {
           throw std::invalid_argument("there is no handler '" + text +
                                       "' (there are: " + handler_names() + ")");
         }
         options.handler = text;
       });
+  app.add_option_function<std::vector<std::string>>(
+         "--handler-option",
+         [&options](const std::vector<std::string>& settings) {
+           for (const std::string& setting : settings) {
+             const bool has_key = setting.find('=') != std::string::npos && setting[0] != '=';
+             if (!has_key || setting.find('\n') != std::string::npos) {
+               throw CLI::ValidationError("--handler-option", "'" + setting + "' is not KEY=VALUE");
+             }
+           }
+           options.handler_options = settings;
+         },
+         "A setting for the handler, see there (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  add(app, "--max-reply", "SIZE", format_size(defaults.max_reply),
+      "Longest reply of a plug-in; a longer one is refused",
+      [&options](const std::string& text) { options.max_reply = to_size(text, 1, kMaxMaxLine); });
   add(app, "--max-line", "SIZE", format_size(defaults.max_line),
       "Longest request, without its line end",
       [&options](const std::string& text) { options.max_line = to_size(text, 1, kMaxMaxLine); });
@@ -246,8 +264,18 @@ void explain(CommandLine& result, const CLI::ParseError& error, const std::strin
   }
 }
 
+// The handler with its options, which takes all settings together.
+void check_handler(const std::string& path, std::vector<std::string>& faults) {
+  try {
+    load_handler(parse_command_line({"--config", path}).options)->make();
+  } catch (const std::exception& fault) {
+    faults.push_back(path + ": " + fault.what());
+  }
+}
+
 void answer_check(CommandLine& result, const std::string& path) {
   std::vector<std::string> faults = check_config(path);
+  if (faults.empty()) check_handler(path, faults);
   if (faults.empty()) {
     result.exit_status = 0;
     result.answer = path + ": OK\n";

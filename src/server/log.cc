@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "sys/crash_report.h"
 #include "sys/journal.h"
 #include "sys/log_fd.h"
 
@@ -42,7 +43,13 @@ constexpr std::array kCatalog = {
     CatalogEntry{"handed-over", "d779a3c3a08c488b9d4d534b057b7860"},
     CatalogEntry{"worker-stuck", "125bde6b979c4c7ebe87c39db38b2558"},
     CatalogEntry{"pool-stuck", "c26c727e096e4bab9af8c47e557304d9"},
+    CatalogEntry{"crashed", "2dcbd50db61448729558da9e72b9d7c7"},
 };
+
+std::string_view message_id_of(std::string_view event) {
+  const auto* entry = std::ranges::find(kCatalog, event, &CatalogEntry::event);
+  return entry == kCatalog.end() ? std::string_view() : entry->message_id;
+}
 
 int syslog_priority(spdlog::level::level_enum level) {
   switch (level) {
@@ -70,10 +77,8 @@ class JournalSink final : public spdlog::sinks::base_sink<NullMutex> {
         {"SYSLOG_IDENTIFIER", "pool-server"},
         {"POOL_SERVER_EVENT", std::string(context.event)},
     };
-    const auto* entry = std::find_if(kCatalog.begin(), kCatalog.end(), [](const auto& candidate) {
-      return candidate.event == context.event;
-    });
-    if (entry != kCatalog.end()) fields.push_back({"MESSAGE_ID", std::string(entry->message_id)});
+    const std::string_view id = message_id_of(context.event);
+    if (!id.empty()) fields.push_back({"MESSAGE_ID", std::string(id)});
     for (const Field& field : context.fields) fields.push_back({field.name, field.value});
     if (lost_ > 0) fields.push_back({"POOL_SERVER_LOST", std::to_string(lost_)});
     lost_ = journal_.send(fields) ? 0 : lost_ + 1;
@@ -143,6 +148,10 @@ void set_level(LogLevel level) {
 
 bool enabled(LogLevel level) {
   return logger->should_log(to_spdlog(level));
+}
+
+void report_crashes(std::string_view handler) {
+  crash_report::install(handler, message_id_of("crashed"));
 }
 
 void write(LogLevel level, std::string_view event, std::initializer_list<Field> fields,

@@ -21,6 +21,10 @@ void set_up(LogLevel level);
 void set_level(LogLevel level);
 bool enabled(LogLevel level);
 
+// Has a crash tell which worker and task of `handler` it was in, where the log goes. Before the
+// first thread starts.
+void report_crashes(std::string_view handler);
+
 // `event` is a stable name (POOL_SERVER_EVENT=, see pool-server(8)).
 void write(LogLevel level, std::string_view event, std::initializer_list<Field> fields,
            std::string_view message);

@@ -39,6 +39,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
   prepare_exceptions();
   SignalFd signals({SIGTERM, SIGINT, SIGHUP});  // before the first thread: all inherit the mask
   log::set_up(options.log_level);
+  log::report_crashes(options.handler);
   prepare_descriptors(options);
   Server server(options, take_sockets(options), signals,
                 [&arguments] { return parse_command_line(arguments); });

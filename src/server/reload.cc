@@ -23,6 +23,8 @@ void apply_reloadable(const Options& wanted, Options& running) {
   keep("listen", running.listen, next.listen);
   keep("PORT", running.port, next.port);
   keep("handler", running.handler, next.handler);
+  keep("handler-option", running.handler_options, next.handler_options);
+  keep("max-reply", running.max_reply, next.max_reply);
   running = next;
 }
 

@@ -22,8 +22,10 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
                std::function<CommandLine()> read_options)
     : options_(std::move(options)),
       loop_(timers_, *this),
-      pool_(options_.min_workers, options_.queue_capacity, find_handler(options_.handler),
-            completions_),
+      handler_(load_handler(options_)),
+      pool_(
+          options_.min_workers, options_.queue_capacity, [this] { return handler_->make(); },
+          completions_),
       router_(connections_, counters_, recycler_, [this] { return format_stats(view()); }),
       admission_(pool_, connections_, recycler_, counters_),
       clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),

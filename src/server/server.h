@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <vector>
 
+#include "core/handler.h"
 #include "core/options.h"
 #include "core/stats.h"
 #include "loop/event_loop.h"
@@ -30,8 +32,8 @@ namespace pool_server {
 class Server final : private RoundHooks, private EventSource {
  public:
   // Serves on `sockets`. `signals` has the stop signals blocked in every thread already. Throws
-  // std::system_error when not a single worker can be started.
-  // `read_options` reads command line and configuration anew, for a reload.
+  // std::runtime_error when the handler cannot be loaded, std::system_error when not a single
+  // worker can be started. `read_options` reads command line and configuration anew, for a reload.
   Server(Options options, StartingSockets sockets, SignalFd& signals,
          std::function<CommandLine()> read_options);
   ~Server();
@@ -60,6 +62,7 @@ class Server final : private RoundHooks, private EventSource {
   Timers timers_;
   EventLoop loop_;
   CompletionQueue completions_;
+  const std::unique_ptr<HandlerModule> handler_;
   ThreadPool pool_;
   TaskRecycler recycler_;
   ConnectionTable connections_;

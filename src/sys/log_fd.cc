@@ -9,17 +9,13 @@
 
 namespace pool_server {
 
-namespace {
-
 // Opened anew, since O_NONBLOCK set on the inherited description would hit all who share it: the
 // shell's terminal, or another process's pipe.
-int reopen_stderr() {
+int open_stderr() {
   return ::open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 }
 
-}  // namespace
-
-LogFd::LogFd() : fd_(reopen_stderr()) {}
+LogFd::LogFd() : fd_(open_stderr()) {}
 
 void LogFd::write(std::string_view line) {
   const auto put = [this](std::string_view text) {

@@ -6,6 +6,10 @@
 
 namespace pool_server {
 
+// Standard error opened anew, for appending and without waiting; -1: it cannot be.
+// Async-signal-safe.
+int open_stderr();
+
 // Standard error for a server that must not wait for whoever reads it: a line that cannot be
 // written at once is lost, and counted.
 class LogFd {

@@ -4,6 +4,8 @@
 #include <system_error>
 #include <utility>
 
+#include "sys/crash_report.h"
+
 namespace pool_server {
 
 namespace {
@@ -18,6 +20,7 @@ struct Start {
 void* run(void* argument) {
   const std::unique_ptr<Start> start(static_cast<Start*>(argument));
   pthread_setname_np(pthread_self(), start->name.c_str());
+  const crash_report::AlternateStack stack;
   start->body();
   return nullptr;
 }

@@ -1,0 +1,176 @@
+#include "sys/crash_report.h"
+
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstring>
+
+#include "sys/journal.h"
+#include "sys/log_fd.h"
+
+namespace pool_server::crash_report {
+
+namespace {
+
+struct Fault {
+  int signal;
+  std::string_view name;
+};
+constexpr std::array kFaults = {
+    Fault{SIGSEGV, "SIGSEGV"}, Fault{SIGBUS, "SIGBUS"},   Fault{SIGFPE, "SIGFPE"},
+    Fault{SIGILL, "SIGILL"},   Fault{SIGABRT, "SIGABRT"},
+};
+
+// Enough for the message, also under Valgrind.
+constexpr std::size_t kStackSize = 64 * 1024;
+
+struct Doing {
+  bool task = false;
+  unsigned worker = 0;
+  std::uint64_t number = 0;
+};
+constinit thread_local Doing doing;
+
+// Text put together without the heap, as a signal handler must; what does not fit is cut.
+template <std::size_t capacity>
+class Text {
+ public:
+  Text& operator<<(std::string_view more) {
+    more = more.substr(0, capacity - size_);
+    std::copy(more.begin(), more.end(), bytes_.begin() + size_);
+    size_ += more.size();
+    return *this;
+  }
+  Text& operator<<(std::uint64_t number) {
+    std::array<char, 20> digits{};
+    const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+    return *this << std::string_view(digits.data(), static_cast<std::size_t>(end - digits.data()));
+  }
+  std::string_view view() const { return {bytes_.data(), size_}; }
+
+ private:
+  std::array<char, capacity> bytes_{};
+  std::size_t size_ = 0;
+};
+
+// Set once, before there are threads, and only read by the signal handler.
+struct Setup {
+  Text<200> handler;
+  Text<32> message_id;
+  bool to_journal = false;
+};
+Setup setup;
+
+bool tell_journal(std::string_view message, const Doing& was) {
+  if (!setup.to_journal) return false;
+  Text<1024> entry;
+  entry << "MESSAGE=" << message << "\nPRIORITY=2\nSYSLOG_IDENTIFIER=pool-server\n"
+        << "POOL_SERVER_EVENT=crashed\nMESSAGE_ID=" << setup.message_id.view()
+        << "\nPOOL_SERVER_HANDLER=" << setup.handler.view() << "\n";
+  if (was.task) {
+    entry << "POOL_SERVER_WORKER=worker-" << was.worker << "\nPOOL_SERVER_TASK=" << was.number
+          << "\n";
+  }
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  Journal::kSocket.copy(address.sun_path, sizeof address.sun_path - 1);
+  const auto* to = reinterpret_cast<const sockaddr*>(&address);
+  const std::string_view bytes = entry.view();
+  const int journal = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  return ::sendto(journal, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT, to,
+                  sizeof address) >= 0;
+}
+
+void tell_stderr(std::string_view message) {
+  Text<512> line;
+  line << "pool-server: " << message << "\n";
+  // Opened anew as LogFd does it, not to write over what that has appended.
+  const int reopened = open_stderr();
+  pollfd writable{.fd = reopened >= 0 ? reopened : STDERR_FILENO, .events = POLLOUT, .revents = 0};
+  // A pipe that has room for anything has room for a line.
+  if (::poll(&writable, 1, 0) != 1 || (writable.revents & POLLOUT) == 0) return;
+  const std::string_view bytes = line.view();
+  [[maybe_unused]] const ssize_t ignored = ::write(writable.fd, bytes.data(), bytes.size());
+}
+
+// Async-signal-safe, all of it.
+void on_fault(int signal, siginfo_t* info, void*) {
+  const int saved_errno = errno;
+  const Doing was = doing;
+  Text<400> message;
+  message << "crashed by ";
+  for (const Fault& fault : kFaults) {
+    if (fault.signal == signal) message << fault.name;
+  }
+  message << " in handler '" << setup.handler.view() << "' ";
+  if (was.task) {
+    message << "on worker-" << was.worker << ", task " << was.number;
+  } else {
+    message << "but in no task";
+  }
+  if (!tell_journal(message.view(), was)) tell_stderr(message.view());
+  errno = saved_errno;
+  // The default action is back in force (SA_RESETHAND). A fault comes again when the instruction is
+  // run again, abort() raises again by itself, and what another process sent has to be sent again.
+  if (info->si_code <= 0 && signal != SIGABRT) ::raise(signal);
+}
+
+}  // namespace
+
+void install(std::string_view handler, std::string_view message_id) {
+  for (const char c : handler) {
+    const bool printable = c >= ' ' && c != 0x7f;
+    setup.handler << std::string_view(printable ? &c : "?", 1);
+  }
+  setup.message_id << message_id;
+  setup.to_journal = stderr_is_journal();
+  static const AlternateStack main_stack;
+  for (const Fault& fault : kFaults) {
+    struct sigaction action {};
+    if (::sigaction(fault.signal, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) continue;
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_ONSTACK;
+    ::sigaction(fault.signal, &action, nullptr);
+  }
+}
+
+void begin_task(unsigned worker, std::uint64_t number) {
+  doing = {true, worker, number};
+}
+
+void end_task() {
+  doing.task = false;
+}
+
+AlternateStack::AlternateStack() {
+  stack_t current{};
+  if (::sigaltstack(nullptr, &current) != 0 || (current.ss_flags & SS_DISABLE) == 0) return;
+  const long least = ::sysconf(_SC_MINSIGSTKSZ);  // of this processor's registers
+  size_ = kStackSize + static_cast<std::size_t>(std::max(least, 0L));
+  void* memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (memory == MAP_FAILED) return;
+  const stack_t stack{.ss_sp = memory, .ss_flags = 0, .ss_size = size_};
+  if (::sigaltstack(&stack, nullptr) != 0) {
+    ::munmap(memory, size_);
+    return;
+  }
+  memory_ = memory;
+}
+
+AlternateStack::~AlternateStack() {
+  if (memory_ == nullptr) return;
+  const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+  ::sigaltstack(&none, nullptr);
+  ::munmap(memory_, size_);
+}
+
+}  // namespace pool_server::crash_report
