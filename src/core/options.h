@@ -80,6 +80,9 @@ struct Options {
   TimeUs drain_timeout = 30'000'000;
 
   LogLevel log_level = LogLevel::kInfo;
+  // Tell who connects at the level of info rather than debug: for those who want to know it for
+  // every client, and have few enough of them.
+  bool log_connections = false;
 };
 
 }  // namespace pool_server

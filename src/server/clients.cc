@@ -189,9 +189,10 @@ void Clients::on_accepted(UniqueFd socket) {
     }
     Connection& connection = let_in(std::move(socket));
     connection.set_serial(++counters_.accepted);
-    if (!log::enabled(LogLevel::kDebug)) return;
+    const LogLevel level = options_.log_connections ? LogLevel::kInfo : LogLevel::kDebug;
+    if (!log::enabled(level)) return;
     const std::string address = connection.peer();
-    log::write(LogLevel::kDebug, "connected",
+    log::write(level, "connected",
                {{"POOL_SERVER_CONNECTION", id_of(connection)}, {"POOL_SERVER_PEER", address}},
                fmt::format("connection {} from {}", connection.serial(), address));
   } catch (const std::system_error& error) {  // no memory for it in the kernel

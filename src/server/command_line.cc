@@ -215,6 +215,9 @@ void add_options(CLI::App& app, Options& options) {
       [&options](const std::string& text) { options.preserve_connections = to_bool(text); });
   add(app, "--log-level", "LEVEL", "info", "debug, info, warning or error",
       [&options](const std::string& text) { options.log_level = to_log_level(text); });
+  add(app, "--log-connections", "yes|no", "no",
+      "Log who connects: the address, or the user and process at a unix socket",
+      [&options](const std::string& text) { options.log_connections = to_bool(text); });
 }
 
 // Faults are told one a line, whatever CLI11 puts into them.

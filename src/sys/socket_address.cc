@@ -19,6 +19,9 @@ namespace pool_server {
 
 namespace {
 
+// What most clients' ends of unix sockets are.
+constexpr const char* kUnnamed = "unix";
+
 struct Address {
   sockaddr_storage storage{};
   socklen_t length = 0;
@@ -71,7 +74,7 @@ std::string name_of(const Address& address) {
     const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);
     const std::size_t length = address.length - offsetof(sockaddr_un, sun_path);
     if (address.length <= offsetof(sockaddr_un, sun_path) || local->sun_path[0] == '\0') {
-      return "unix";
+      return kUnnamed;
     }
     return "unix:" + std::string(local->sun_path, ::strnlen(local->sun_path, length));
   }
@@ -154,6 +157,14 @@ std::vector<ListeningSocket> listen_on_hosts(const ListenAddress& wanted) {
   return sockets;
 }
 
+// Who connected to a unix socket, as the kernel noted it then.
+std::optional<ucred> credentials_of_peer(int fd) {
+  ucred credentials{};
+  socklen_t length = sizeof credentials;
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) != 0) return std::nullopt;
+  return credentials;
+}
+
 std::string name_by(int (*get_name)(int, sockaddr*, socklen_t*), int fd) {
   Address address;
   address.length = sizeof address.storage;
@@ -223,10 +234,8 @@ PeerKey peer_key(int fd) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
     std::memcpy(key.bytes.data(), &v6->sin6_addr, sizeof v6->sin6_addr);
   } else if (key.family == AF_UNIX) {
-    ucred credentials{};
-    socklen_t length = sizeof credentials;
-    if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &length) == 0) {
-      std::memcpy(key.bytes.data(), &credentials.uid, sizeof credentials.uid);
+    if (const auto credentials = credentials_of_peer(fd)) {
+      std::memcpy(key.bytes.data(), &credentials->uid, sizeof credentials->uid);
     }
   }
   return key;
@@ -235,8 +244,15 @@ PeerKey peer_key(int fd) {
 std::string local_name(int fd) {
   return name_by(::getsockname, fd);
 }
+
 std::string peer_name(int fd) {
-  return name_by(::getpeername, fd);
+  std::string name = name_by(::getpeername, fd);
+  if (name != kUnnamed) return name;
+  if (const auto credentials = credentials_of_peer(fd)) {
+    name += " uid=" + std::to_string(credentials->uid) +
+            " gid=" + std::to_string(credentials->gid) + " pid=" + std::to_string(credentials->pid);
+  }
+  return name;
 }
 
 }  // namespace pool_server

@@ -1,15 +1,14 @@
-"""The handlers in examples/, loaded by the server. POOL_SERVER_SUDOKU and POOL_SERVER_FACTOR are their paths."""
+"""The handlers in examples/, loaded by the server."""
 
 import math
-import os
 import random
-import unittest
 
 from harness import RUNTIME_ERROR, ServerTestCase, run_to_end
+from test_plugins import plugin
 from timing import Stopwatch
 
-SUDOKU = os.environ.get("POOL_SERVER_SUDOKU")
-FACTOR = os.environ.get("POOL_SERVER_FACTOR")
+SUDOKU = plugin("sudoku")
+FACTOR = plugin("factor")
 
 INVALID = "ERROR: invalid input"
 NO_SOLUTION = "result: NoSolution"
@@ -59,7 +58,6 @@ def without(grid, count, rng):
     return "".join("." if cell in empty else digit for cell, digit in enumerate(grid))
 
 
-@unittest.skipUnless(SUDOKU, "POOL_SERVER_SUDOKU is not set")
 class Sudoku(ServerTestCase):
     def connect_to_sudoku(self, *options):
         return self.connect(self.start(f"--handler={SUDOKU}", *options, handler=None))
@@ -173,7 +171,6 @@ def divide_out(number):
     return factors
 
 
-@unittest.skipUnless(FACTOR, "POOL_SERVER_FACTOR is not set")
 class Factor(ServerTestCase):
     def setUp(self):
         super().setUp()

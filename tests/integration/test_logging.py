@@ -109,10 +109,10 @@ class LogsThatCannotBeWritten(ServerTestCase):
             self.check_serving(stderr=stderr)
 
 
-class Journal(ServerTestCase):
+class JournalTestCase(ServerTestCase):
     CANNOT_LAUNCH = 125
 
-    def start_with_journal(self, journal_stream, *options):
+    def start_with_journal(self, journal_stream, *options, **settings):
         """A server that sees a journal socket of the test; returns it and the records, in the order they came."""
         path = f"{self.temporary_directory()}/journal"
         journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -126,7 +126,7 @@ class Journal(ServerTestCase):
             journal_stream = f"{found.st_dev}:{found.st_ino}"
         listen = f"{os.path.dirname(path)}/socket"
         server = self.launch(*options, listen=(listen,), stderr=stderr, journal=path,
-                             env={"JOURNAL_STREAM": journal_stream})
+                             env={"JOURNAL_STREAM": journal_stream}, **settings)
         wait_until(lambda: server.notify.named("READY") or server.child.poll() is not None, "the server gets ready")
         if server.child.poll() == self.CANNOT_LAUNCH:
             self.skipTest("a mount namespace is not permitted here")
@@ -141,6 +141,8 @@ class Journal(ServerTestCase):
                 return found
             found.append(dict(line.split("=", 1) for line in data.decode().splitlines() if "=" in line))
 
+
+class Journal(JournalTestCase):
     def test_stderr_is_the_journal(self):
         """Fails when the native protocol is not used where JOURNAL_STREAM matches, or priorities are wrong."""
         server, journal, stderr = self.start_with_journal("stderr")

@@ -2,10 +2,12 @@
 
 #include <doctest/doctest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <initializer_list>
 #include <stdexcept>
+#include <string>
 #include <system_error>
 
 #include "support/descriptors.h"
@@ -183,7 +185,11 @@ TEST_CASE("socket address: names for the log") {
   CHECK(peer_name(client.get()) == listener.name);
   CHECK(local_name(client.get()).starts_with("127.0.0.1:"));
   const auto [one, other] = socket_pair();
-  CHECK(peer_name(one.get()) == "unix");
+  const std::string us = "uid=" + std::to_string(::getuid()) +
+                         " gid=" + std::to_string(::getgid()) +
+                         " pid=" + std::to_string(::getpid());
+  CHECK(peer_name(one.get()) == "unix " + us);
+  CHECK(local_name(one.get()) == "unix");
   CHECK(peer_name(listener.fd.get()).empty());
   CHECK(local_name(-1).empty());
 }

@@ -1,0 +1,215 @@
+"""The password handler: its hashes are those of mkpasswd and of login, and nothing of a password stays behind."""
+
+import ctypes
+import os
+import random
+import re
+import string
+import subprocess
+
+from harness import ServerTestCase, sanitizer
+from timing import wait_until
+
+# What login calls.
+LIBCRYPT = ctypes.CDLL("libcrypt.so.1")
+LIBCRYPT.crypt.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+LIBCRYPT.crypt.restype = ctypes.c_char_p
+
+INVALID = "ERROR: invalid input"
+MATCH, NO_MATCH = "result: match", "result: no-match"
+# So many passwords go both ways; at the lowest cost, for the time it takes.
+MANY = int(os.environ.get("POOL_SERVER_PASSWORDS", "1000"))
+COST = os.environ.get("POOL_SERVER_PASSWORD_COST", "1")
+
+
+def mkpasswd(password, *options):
+    return subprocess.run(["mkpasswd", "--stdin", *options], input=password, capture_output=True,
+                          check=True).stdout.strip().decode()
+
+
+def some_password(rng):
+    """Any bytes that one line may hold, of any length; the last byte is none that a line end would take."""
+    length = rng.choice((1, 2, 8, 12, 20, 64, 200, 511)) if rng.random() < 0.3 else rng.randint(1, 30)
+    if rng.random() < 0.5:
+        return "".join(rng.choices(string.printable[:95], k=length)).encode()
+    allowed = [byte for byte in range(1, 256) if byte not in b"\r\n"]
+    return bytes(rng.choices(allowed, k=length))
+
+
+class PasswordTestCase(ServerTestCase):
+    def start_password(self, *options, **settings):
+        return self.start(*[f"--handler-option={option}" for option in options], handler="password", **settings)
+
+    def hash(self, client, password):
+        reply = client.ask(b"hash " + password)
+        self.assertRegex(reply, r"^result: \$\S+$")
+        return reply.removeprefix("result: ")
+
+
+class Agreement(PasswordTestCase):
+    def test_with_mkpasswd_and_login(self):
+        """Fails when a fresh hash is not one to login, or a hash of mkpasswd is not one here."""
+        rng = random.Random(7)
+        passwords = [some_password(rng) for _ in range(MANY if not sanitizer() else 50)]
+        client = self.connect(self.start_password(f"cost={COST}"))
+        client.send(*[b"hash " + password for password in passwords])
+        fresh = [reply.removeprefix("result: ") for reply in client.lines(len(passwords))]
+        self.assertEqual(len(set(fresh)), len(fresh))  # no salt twice
+        for password, found in zip(passwords, fresh):
+            self.assertEqual(found.encode(), LIBCRYPT.crypt(password, found.encode()))
+        theirs = [mkpasswd(password, "--method=yescrypt", f"--rounds={COST}") for password in passwords]
+        client.send(*[b"verify %s %s" % (found.encode(), password) for found, password in zip(theirs, passwords)])
+        self.assertEqual(client.lines(len(passwords)), [MATCH] * len(passwords))
+        wrong = [password[:-1] + (b"a" if password[-1:] != b"a" else b"b") for password in passwords]
+        client.send(*[b"verify %s %s" % (found.encode(), password) for found, password in zip(theirs, wrong)])
+        self.assertEqual(client.lines(len(passwords)), [NO_MATCH] * len(passwords))
+
+    def test_every_method(self):
+        """Fails when a method cannot be chosen, is not the one that was, or does not agree with mkpasswd's."""
+        for method, prefix, cost in (("yescrypt", "$y$j9T$", None), ("gost-yescrypt", "$gy$j75$", 1),
+                                     ("scrypt", "$7$BU", 6), ("bcrypt", "$2b$06$", 6),
+                                     ("sha512crypt", "$6$rounds=2000$", 2000), ("sha256crypt", "$5$", None)):
+            with self.subTest(method=method):
+                options = [f"method={method}"] + ([f"cost={cost}"] if cost else [])
+                client = self.connect(self.start_password(*options))
+                found = self.hash(client, b"a secret")
+                self.assertTrue(found.startswith(prefix), found)
+                self.assertEqual(client.ask(f"verify {found} a secret"), MATCH)
+                self.assertEqual(client.ask(f"verify {found} a Secret"), NO_MATCH)
+                theirs = mkpasswd(b"a secret", f"--method={method}")
+                self.assertEqual(client.ask(f"verify {theirs} a secret"), MATCH)
+
+    def test_old_hashes(self):
+        """Fails when hashes that many databases still have cannot be verified."""
+        client = self.connect(self.start_password())
+        for found in ("$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/", "$2y$05$aaaaaaaaaaaaaaaaaaaaaO3Q0XMjl1CZSFUsn5yCDTJNBmOIhcMuO"):
+            self.assertIn(client.ask(f"verify {found} password"), (MATCH, NO_MATCH))
+        self.assertEqual(client.ask("verify $1$saltsalt$qjXMvbEw8oaL.CzflDtaK/ password"), MATCH)
+
+
+class Malformed(PasswordTestCase):
+    def test_requests(self):
+        """Fails when a request that makes no sense gets anything but an error, or ends the service."""
+        client = self.connect(self.start_password("cost=1"))
+        good = self.hash(client, b"x")
+        for request in ("x", "hash", "hash ", "Hash x", "hashx", "verify", "verify ", "verify  ", f"verify {good}",
+                        f"verify {good} ", f"verify  {good} x", "verify x y", "verify $ y", "verify $y$ y",
+                        "verify $y$j9T$ y", f"verify {good[:-1]} x", f"verify {good}. x", f"verify {good[:-44]} x",
+                        "verify $9$abc y", "verify *0 x", "verify ! x", "verify $y$k9T$abcdefgh$abc y",
+                        "verify $2b$99$aaaaaaaaaaaaaaaaaaaaaO x", "verify $7$..... x", b"hash a\0b", b"hash \0",
+                        f"verify {good} x\0", b"hash " + b"x" * 512, f"verify {good} {512 * 'x'}",
+                        "verify $6$rounds=abc$salt$x y", f"verify {400 * '$'} x"):
+            self.assertEqual(client.ask(request), INVALID, request)
+        self.assertEqual(client.ask(f"verify {good} x"), MATCH)
+
+    def test_what_would_be_cut_is_refused(self):
+        """Fails when bcrypt, which reads 72 bytes, takes a password of which the rest would not matter."""
+        client = self.connect(self.start_password("method=bcrypt", "cost=4"))
+        self.hash(client, 72 * b"x")
+        self.assertEqual(client.ask(b"hash " + 73 * b"x"), INVALID)
+
+    def test_costs_are_bounded(self):
+        """Fails when a client can make a worker spend any amount of memory or time on a hash of its own."""
+        client = self.connect(self.start_password())
+        salt = "LdJMENpBABJJ3hIHjB1Bi."
+        for costly in (f"$y$jFT${salt}$x", f"$gy$jET${salt}$x", "$7$GU..../....abc$x", f"$2b$31${salt}$x",
+                       "$6$rounds=999999999$abc$x", "$5$rounds=99999999$abc$x"):
+            self.assertEqual(client.ask(f"verify {costly} x"), "ERROR: hash too costly", costly)
+
+    def test_costs_that_were_asked_for_are_allowed(self):
+        """Fails when the server cannot verify what it hashed itself."""
+        client = self.connect(self.start_password("method=sha256crypt", "cost=1500000"))
+        found = self.hash(client, b"x")
+        self.assertEqual(client.ask(f"verify {found} x"), MATCH)
+
+    def test_options(self):
+        """Fails when a method or cost that cannot be is not refused at the start."""
+        for option in ("method=md5crypt", "method=", "method=descrypt", "cost=12", "cost=-1", "cost=", "cost=x"):
+            with self.subTest(option=option):
+                server = self.launch(f"--handler-option={option}", handler="password")
+                self.assertEqual(server.wait_exit(), 1)
+                self.assertIn(option.split("=")[0], server.log())
+                server.kill()
+
+
+class Secrets(PasswordTestCase):
+    MARK = b"Xq7#secret"
+
+    def in_memory(self, server):
+        """Where the mark is in the server's memory."""
+        found = []
+        with open(f"/proc/{server.pid}/maps") as maps, open(f"/proc/{server.pid}/mem", "rb", 0) as memory:
+            for line in maps:
+                begin, end, mode = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+                if mode[:2] != "rw":
+                    continue
+                begin, end = int(begin, 16), int(end, 16)
+                for start in range(begin, end, 1 << 24):
+                    try:
+                        memory.seek(start)
+                        data = memory.read(min(end - start, 1 << 24))
+                    except (OSError, OverflowError, ValueError):
+                        continue
+                    found += [f"{line.strip()}: {data[max(at.start() - 24, 0):at.end() + 8]!r}"
+                              for at in re.finditer(re.escape(self.MARK), data)]
+        return found
+
+    def secrets(self, server):
+        """Passwords on every way that a request can take."""
+        client = self.connect(server)
+        good = self.hash(client, self.MARK)
+        self.assertEqual(client.ask(b"verify %s %s" % (good.encode(), self.MARK)), MATCH)
+        client.send(*[b"hash %s %d" % (self.MARK, i) for i in range(40)])  # more than may be in flight
+        self.assertEqual(len(client.lines(40)), 40)
+        for length in (1, 30, 100, 400, 511, 3000, 70000):  # in pieces, some refused
+            for piece in (b"hash ", self.MARK, length * b"y", b" " + self.MARK, b"\n"):
+                client.send_bytes(piece)
+                server.stats()
+            client.line()
+        self.assertEqual(client.ask(b"Hash " + self.MARK), INVALID)
+        self.assertEqual(client.ask(b"hash " + self.MARK + b"\0"), INVALID)
+        for ending in ("reset", "close"):  # before the answer, and in the middle of a line
+            leaver = self.connect(server)
+            leaver.send(*[b"hash " + self.MARK] * 10)
+            leaver.send_bytes(b"hash " + self.MARK)
+            server.stats()
+            getattr(leaver, ending)()
+        client.send_bytes(b"hash " + self.MARK)
+        client.finish()
+        client.line()
+        server.wait_for_stats(lambda s: s["connections"] <= 2 and s["active_workers"] == 0, "all is done")
+
+    def test_nothing_stays_in_memory(self):
+        """Fails when a password can be found in the server's memory after its reply."""
+        server = self.start("--handler-option=cost=1", "--max-inflight-per-connection=4", "--queue-capacity=8",
+                            handler="password")
+        client = self.connect(server)
+        client.send_bytes(b"hash " + self.MARK)  # a line that has not ended must be there
+        wait_until(lambda: self.in_memory(server), "an unfinished line is found")
+        client.send_bytes(b"\n")
+        client.line()
+        self.secrets(server)
+        client.close()
+        server.wait_for_stats(lambda s: s["connections"] == 1, "all is done")
+        self.assertEqual(self.in_memory(server), [])
+
+    def test_nothing_is_logged(self):
+        """Fails when a password is logged, at any level."""
+        server = self.start_password("cost=1", listen=("127.0.0.1:0",))
+        debug = self.start("--handler-option=cost=1", "--log-level=debug", handler="password")
+        for each in (server, debug):
+            self.secrets(each)
+            self.assertEqual(each.stop(), 0)
+            self.assertNotIn(self.MARK.decode(), each.log())
+            self.assertNotIn("$y$", each.log())
+        self.assertTrue(debug.log_lines("computed task"))
+
+
+class Peers(PasswordTestCase):
+    def test_unix_peers_are_told_by_their_credentials(self):
+        """Fails when the log does not say which user and process is at the other end of a unix socket."""
+        path = f"{self.temporary_directory()}/socket"
+        server = self.start("--log-connections=yes", "--handler-option=cost=1", handler="password", listen=(path,))
+        client = self.connect(path)
+        self.hash(client, b"x")
+        server.wait_for_log(rf"connection 1 from unix uid={os.getuid()} gid={os.getgid()} pid={os.getpid()}")

@@ -1,0 +1,88 @@
+#include "sys/crash_report.h"
+
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <functional>
+#include <string>
+
+#include "sys/thread.h"
+
+namespace pool_server {
+namespace {
+
+struct Death {
+  int signal = 0;
+  std::string told;
+};
+
+// What comes of a process that installs the report for `handler` and then does `body`.
+Death die(const std::string& handler, const std::function<void()>& body) {
+  int pipe_ends[2];
+  REQUIRE(::pipe(pipe_ends) == 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::dup2(pipe_ends[1], STDERR_FILENO);
+    for (const int number : {SIGSEGV, SIGABRT, SIGILL}) ::signal(number, SIG_DFL);  // doctest's own
+    crash_report::install(handler, "");
+    body();
+    ::_exit(0);
+  }
+  ::close(pipe_ends[1]);
+  Death death;
+  char buffer[1024];
+  for (ssize_t got; (got = ::read(pipe_ends[0], buffer, sizeof buffer)) > 0;) {
+    death.told.append(buffer, static_cast<std::size_t>(got));
+  }
+  ::close(pipe_ends[0]);
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  if (WIFSIGNALED(status)) death.signal = WTERMSIG(status);
+  return death;
+}
+
+TEST_CASE("crash report: tells handler, worker and task, and dies as it would have") {
+  const Death death = die("sudoku", [] {
+    crash_report::begin_task(3, 1234567890123);
+    ::raise(SIGILL);
+  });
+  CHECK(death.signal == SIGILL);
+  CHECK(death.told ==
+        "pool-server: crashed by SIGILL in handler 'sudoku' on worker-3, task 1234567890123\n");
+}
+
+TEST_CASE("crash report: a task that has ended is not blamed, nor one of another thread") {
+  const Death after = die("h", [] {
+    crash_report::begin_task(0, 1);
+    crash_report::end_task();
+    ::abort();
+  });
+  CHECK(after.signal == SIGABRT);
+  CHECK(after.told == "pool-server: crashed by SIGABRT in handler 'h' but in no task\n");
+  const Death beside = die("h", [] {
+    crash_report::begin_task(0, 1);
+    Thread("other", [] { ::abort(); }).join();
+  });
+  CHECK(beside.told == "pool-server: crashed by SIGABRT in handler 'h' but in no task\n");
+}
+
+TEST_CASE("crash report: a name of any length and any bytes makes one line") {
+  const Death death = die(std::string(1000, 'x') + "\n", [] { ::abort(); });
+  CHECK(death.told.size() < 300);
+  CHECK(death.told.find('\n') == death.told.size() - 1);
+  CHECK(die("a\nb\x1b", [] { ::abort(); }).told.find("'a?b?'") != std::string::npos);
+}
+
+TEST_CASE("crash report: every thread has a stack to tell of the end of its own") {
+  bool has_one = false;
+  Thread("worker", [&has_one] {
+    stack_t stack{};
+    has_one = ::sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE) == 0;
+  }).join();
+  CHECK(has_one);
+}
+
+}  // namespace
+}  // namespace pool_server
