@@ -71,6 +71,7 @@ async def answer_pings(connection):
     writer.write(b"!")
     while data := await reader.read(4096):
         writer.write(data)
+    writer.write_eof()  # closing would not do: the fork has the socket, too
     writer.close()
 
 

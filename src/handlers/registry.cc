@@ -4,7 +4,6 @@
 #include <array>
 #include <filesystem>
 #include <pool-server/handler.hpp>
-#include <vector>
 
 #include "handlers/digest.h"
 #include "handlers/drill.h"
@@ -48,28 +47,21 @@ bool is_path(std::string_view name) {
   return name.find('/') != std::string_view::npos;
 }
 
-std::string path_of(std::string_view name) {
+}  // namespace
+
+std::string handler_path(std::string_view name) {
   return std::string(POOL_SERVER_HANDLERS_DIR "/").append(name).append(kSuffix);
 }
-
-}  // namespace
 
 bool handler_exists(std::string_view name) {
   std::error_code ignored;
   return find_built_in(name) != nullptr || is_path(name) ||
-         std::filesystem::exists(path_of(name), ignored);
+         std::filesystem::exists(handler_path(name), ignored);
 }
 
-std::string handler_names() {
-  std::vector<std::string> plugins;
-  std::error_code ignored;
-  for (const auto& file : std::filesystem::directory_iterator(POOL_SERVER_HANDLERS_DIR, ignored)) {
-    if (file.path().extension() == kSuffix) plugins.push_back(file.path().stem());
-  }
-  std::ranges::sort(plugins);
+std::string built_in_handlers() {
   std::string names;
   for (const Entry& entry : kBuiltIn) names.append(names.empty() ? "" : ", ").append(entry.name);
-  for (const std::string& plugin : plugins) names.append(", ").append(plugin);
   return names;
 }
 
@@ -81,7 +73,7 @@ std::unique_ptr<HandlerModule> load_handler(const Options& options) {
   }
   const Entry* entry = find_built_in(name);
   if (entry == nullptr) {
-    return load_plugin(is_path(name) ? name : path_of(name), configuration, options.max_reply);
+    return load_plugin(is_path(name) ? name : handler_path(name), configuration, options.max_reply);
   }
   try {
     const HandlerOptions settings(configuration);

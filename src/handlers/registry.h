@@ -11,7 +11,8 @@ namespace pool_server {
 
 // Whether `name` may be loaded: a built-in handler, one in the handlers' directory, or any path.
 bool handler_exists(std::string_view name);
-std::string handler_names();  // "digest, drill, ...", those that can be named, for messages
+std::string built_in_handlers();                  // "digest, drill, ..."
+std::string handler_path(std::string_view name);  // where the handlers' directory would have it
 
 // The handler that `options` ask for. Throws std::runtime_error that says why it cannot do its
 // work.

@@ -157,11 +157,11 @@ void add_options(CLI::App& app, Options& options) {
         options.max_stuck_workers = parse_number(text, 0U, kMaxWorkers);
       });
   add(app, "--handler", "NAME", defaults.handler,
-      "The work to do: " + handler_names() + ", or /PATH of a plug-in",
+      "The work to do: " + built_in_handlers() + ", a plug-in's name, or its /PATH",
       [&options](const std::string& text) {
         if (!handler_exists(text)) {
-          throw std::invalid_argument("there is no handler '" + text +
-                                      "' (there are: " + handler_names() + ")");
+          throw std::invalid_argument("there is no handler '" + text + "' (there are " +
+                                      built_in_handlers() + ", but no " + handler_path(text) + ")");
         }
         options.handler = text;
       });
@@ -176,8 +176,8 @@ void add_options(CLI::App& app, Options& options) {
            }
            options.handler_options = settings;
          },
-         "A setting for the handler, see there (repeatable)")
-      ->type_name("KEY=VALUE")
+         "KEY=VALUE, a setting for the handler (repeatable)")
+      ->type_name("SETTING")
       ->allow_extra_args(false);
   add(app, "--max-reply", "SIZE", format_size(defaults.max_reply),
       "Longest reply of a plug-in; a longer one is refused",

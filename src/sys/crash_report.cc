@@ -96,7 +96,8 @@ void tell_stderr(std::string_view message) {
   const int reopened = open_stderr();
   pollfd writable{.fd = reopened >= 0 ? reopened : STDERR_FILENO, .events = POLLOUT, .revents = 0};
   // A pipe that has room for anything has room for a line.
-  if (::poll(&writable, 1, 0) != 1 || (writable.revents & POLLOUT) == 0) return;
+  const timespec now{};
+  if (::ppoll(&writable, 1, &now, nullptr) != 1 || (writable.revents & POLLOUT) == 0) return;
   const std::string_view bytes = line.view();
   [[maybe_unused]] const ssize_t ignored = ::write(writable.fd, bytes.data(), bytes.size());
 }

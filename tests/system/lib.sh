@@ -135,8 +135,9 @@ configure() {
 }
 
 # for_restart_clients LINE...: the service as restart_clients.py needs it, with these settings too.
+# What stands in $handler takes the place of drill.
 for_restart_clients() {
-  configure 'handler=drill' "$@"
+  configure "handler=${handler:-drill}" "$@"
   drop_in pool-server.socket '[Socket]' 'ListenStream=/run/pool-server-test.sock'
   systemctl stop pool-server.socket "$service"
   systemctl start "$service" && ask 'echo hello' -U /run/pool-server-test.sock

@@ -20,6 +20,9 @@ machine_install_tools() {
   [ -x /usr/bin/python3 ] || missing+=(python3-minimal)
   command -v ip > /dev/null || missing+=(iproute2)
   command -v pgrep > /dev/null || missing+=(procps)
+  command -v mkpasswd > /dev/null || missing+=(whois)
+  command -v pkg-config > /dev/null || missing+=(pkg-config)
+  command -v c++ > /dev/null || missing+=(g++)
   [ ${#missing[@]} = 0 ] && return
   apt-get install -qq -y --no-install-recommends "${missing[@]}" > /dev/null 2>&1 ||
     { apt-get update -qq && apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
@@ -111,6 +114,7 @@ machine_install() {
   mkdir -p "$machine_dir/base/upper/system-test"
   cp -r "$tests"/. "$machine_dir/base/upper/system-test/"
   cp "$deb" "$machine_dir/base/upper/system-test/pool-server.deb"
+  cp "$(dirname "$deb")"/pool-server-dev_*.deb "$machine_dir/base/upper/system-test/pool-server-dev.deb"
   # The source package as autopkgtest wants it.
   mkdir "$machine_dir/base/upper/system-test/source"
   cp -r "$tests/../../packaging/debian" "$machine_dir/base/upper/system-test/source/"
