@@ -59,5 +59,21 @@ TEST_CASE("byte buffer: an empty one gives its storage up and owns none") {
   CHECK_FALSE(buffer.has_storage());
 }
 
+TEST_CASE("byte buffer: what was taken is wiped, in storage that is kept too") {
+  const auto bytes_from = [](const char* begin) { return std::string(begin, 40); };
+  ByteBuffer buffer;
+  std::string storage;
+  storage.reserve(100);
+  buffer.lend_storage(std::move(storage));
+  buffer.append("0123456789-secret-secret-secret-secret-9");
+  const char* begin = buffer.bytes().data();
+  buffer.consume(37);  // moves what is left
+  CHECK(buffer.bytes() == "t-9");
+  CHECK(bytes_from(begin) == "t-9" + std::string(37, '\0'));
+  buffer.consume(3);
+  const std::string given_up = buffer.give_up_storage();
+  CHECK(bytes_from(given_up.data()) == std::string(40, '\0'));
+}
+
 }  // namespace
 }  // namespace pool_server

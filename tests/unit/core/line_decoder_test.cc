@@ -195,5 +195,25 @@ TEST_CASE("line decoder: another decoder goes on where one was cut off") {
   }
 }
 
+TEST_CASE("line decoder: nothing stays in it of a line that came in pieces, short or too long") {
+  const auto contains_secret = [](const LineDecoder& decoder) {
+    const auto* begin = reinterpret_cast<const char*>(&decoder);
+    return std::string_view(begin, sizeof decoder).find("ecret") != std::string_view::npos;
+  };
+  LineDecoder decoder;  // a short line lies in the object itself
+  std::string_view input = "secret";
+  CHECK_FALSE(decoder.next(input, 10));
+  CHECK(contains_secret(decoder));
+  input = "\n";
+  CHECK(decoder.next(input, 10)->text == "secret");
+  CHECK_FALSE(decoder.next(input, 10));
+  CHECK_FALSE(contains_secret(decoder));
+  input = "secret";
+  CHECK_FALSE(decoder.next(input, 6));
+  input = "x\n";
+  CHECK(decoder.next(input, 6)->too_long);
+  CHECK_FALSE(contains_secret(decoder));
+}
+
 }  // namespace
 }  // namespace pool_server
