@@ -138,7 +138,7 @@ void install(std::string_view handler, std::string_view message_id) {
     struct sigaction action {};
     if (::sigaction(fault.signal, nullptr, &action) != 0 || action.sa_handler != SIG_DFL) continue;
     action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_RESETHAND | SA_ONSTACK;
+    action.sa_flags = static_cast<int>(SA_SIGINFO | SA_RESETHAND | SA_ONSTACK);
     ::sigaction(fault.signal, &action, nullptr);
   }
 }

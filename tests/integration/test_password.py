@@ -181,6 +181,8 @@ class Secrets(PasswordTestCase):
 
     def test_nothing_stays_in_memory(self):
         """Fails when a password can be found in the server's memory after its reply."""
+        if sanitizer():
+            self.skipTest("a sanitizer's shadow memory is too large to look through")
         server = self.start("--handler-option=cost=1", "--max-inflight-per-connection=4", "--queue-capacity=8",
                             handler="password")
         client = self.connect(server)
