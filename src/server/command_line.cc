@@ -103,6 +103,23 @@ CLI::Option* add(CLI::App& app, const std::string& name, const std::string& type
   return option;
 }
 
+// Adds an option that may be given more than once, each value of which `check` may refuse as above.
+template <class Check>
+void add_list(CLI::App& app, const std::string& name, const std::string& type,
+              const std::string& help, std::vector<std::string>& list, Check check) {
+  const auto checked = [&list, check, name](const std::vector<std::string>& values) {
+    try {
+      for (const std::string& value : values) check(value);
+    } catch (const std::invalid_argument& error) {
+      throw CLI::ValidationError(name, error.what());
+    }
+    list = values;
+  };
+  app.add_option_function<std::vector<std::string>>(name, checked, help)
+      ->type_name(type)
+      ->allow_extra_args(false);
+}
+
 // The one list of options; the texts of --help are the reference that the manual pages follow.
 void add_options(CLI::App& app, Options& options) {
   const Options defaults;
@@ -110,21 +127,9 @@ void add_options(CLI::App& app, Options& options) {
 
   add(app, "PORT", "PORT", number(defaults.port), "TCP port to listen on, on localhost",
       [&options](const std::string& text) { options.port = parse_number(text, 0U, 65535U); });
-  app.add_option_function<std::vector<std::string>>(
-         "--listen",
-         [&options](const std::vector<std::string>& addresses) {
-           for (const std::string& address : addresses) {
-             try {
-               (void)parse_listen_address(address);
-             } catch (const std::invalid_argument& error) {
-               throw CLI::ValidationError("--listen", error.what());
-             }
-           }
-           options.listen = addresses;
-         },
-         "Listen here: PORT, HOST:PORT, [IPv6]:PORT or /PATH of a unix socket (repeatable)")
-      ->type_name("ADDRESS")
-      ->allow_extra_args(false);
+  add_list(app, "--listen", "ADDRESS",
+           "Listen here: PORT, HOST:PORT, [IPv6]:PORT or /PATH of a unix socket (repeatable)",
+           options.listen, [](const std::string& address) { (void)parse_listen_address(address); });
   add(app, "--workers", "N|MIN-MAX", number(defaults.min_workers),
       "Worker threads; a range grows and shrinks with the load",
       [&options](const std::string& text) { set_workers(options, text); });
@@ -165,20 +170,13 @@ void add_options(CLI::App& app, Options& options) {
         }
         options.handler = text;
       });
-  app.add_option_function<std::vector<std::string>>(
-         "--handler-option",
-         [&options](const std::vector<std::string>& settings) {
-           for (const std::string& setting : settings) {
+  add_list(app, "--handler-option", "SETTING", "KEY=VALUE, a setting for the handler (repeatable)",
+           options.handler_options, [](const std::string& setting) {
              const bool has_key = setting.find('=') != std::string::npos && setting[0] != '=';
              if (!has_key || setting.find('\n') != std::string::npos) {
-               throw CLI::ValidationError("--handler-option", "'" + setting + "' is not KEY=VALUE");
+               throw std::invalid_argument("'" + setting + "' is not KEY=VALUE");
              }
-           }
-           options.handler_options = settings;
-         },
-         "KEY=VALUE, a setting for the handler (repeatable)")
-      ->type_name("SETTING")
-      ->allow_extra_args(false);
+           });
   add(app, "--max-reply", "SIZE", format_size(defaults.max_reply),
       "Longest reply of a plug-in; a longer one is refused",
       [&options](const std::string& text) { options.max_reply = to_size(text, 1, kMaxMaxLine); });
