@@ -64,8 +64,14 @@ struct Options {
   // all on this machine, share one address.
   std::size_t max_connections_per_peer = 0;
   // What may be unsent, unanswered or on its way for one client, in bytes, before nothing more is
-  // read from it.
+  // read from it. A request that is not answered counts with the longest reply it can have.
   std::size_t max_unsent = 1 << 20;
+  // What requests and replies of all clients together may take, in bytes, what may come of requests
+  // in flight included; the greediest are stopped first (see core/memory_budget.h).
+  // kShareOfMemory: a quarter of the memory that this process may use, which leaves as much again
+  // for what the allocator cannot reuse, and half for others.
+  static constexpr std::size_t kShareOfMemory = 0;
+  std::size_t max_memory = kShareOfMemory;
   // How long a client may take to complete a line that it has begun: nobody types that slowly, and
   // who holds a connection that way wants to hold it. 0: any time.
   TimeUs line_timeout = 60'000'000;

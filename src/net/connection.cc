@@ -23,12 +23,14 @@ Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
   set_no_delay(socket_.get());
   interest_ = EPOLLIN;
   host_.loop().add(socket_.get(), interest_, *this);
+  host_.memory().open(account_);
   arm_timer();
 }
 
 Connection::~Connection() {
   if (!closed()) host_.loop().remove(socket_.get());
   host_.timers().disarm(*this);
+  host_.memory().close(account_);
 }
 
 std::string Connection::peer() const {
@@ -74,6 +76,18 @@ void Connection::resume() {
   host_.on_changed(*this);
 }
 
+void Connection::starve() {
+  held_for_memory_ = true;
+  if (!std::exchange(starved_, true)) host_.on_starved(*this);
+}
+
+void Connection::memory_may_be_free() {
+  starved_ = false;
+  if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
+  if (!waiting_for_queue_) admit_lines();
+  host_.on_changed(*this);
+}
+
 void Connection::reconfigure() {
   if (phase_ == Phase::kServing) arm_timer();
   host_.on_changed(*this);
@@ -84,8 +98,11 @@ void Connection::restore(CarriedConnection&& from) {
   reader_.restore(from);
   writer_.append(from.unsent, host_.buffers());
   if (!from.owed.empty()) {
-    carried_ = std::make_unique<std::deque<CarriedAnswer>>(
-        std::make_move_iterator(from.owed.begin()), std::make_move_iterator(from.owed.end()));
+    carried_ = std::make_unique<Carried>();
+    for (CarriedAnswer& answer : from.owed) {
+      carried_->bytes += answer.text.size();
+      carried_->answers.push_back(std::move(answer));
+    }
   }
   if (reader_.mid_line()) line_since_ = host_.loop().now();
   admit_lines();
@@ -98,10 +115,11 @@ void Connection::prepare_to_carry() {
   host_.on_changed(*this);
 }
 
-bool Connection::ready_to_carry() const {
+bool Connection::ready_to_carry() {
   if (!to_be_carried_) return phase_ == Phase::kLingering;
   const bool sent = !writer_.has_unsent() || send_blocked_;
-  return sent && !waiting_for_queue_ && writer_.unanswered() == 0 && !may_admit_more();
+  const bool in_line = waiting_for_queue_ && !held_for_memory_;
+  return sent && !in_line && writer_.unanswered() == 0 && !may_admit_more();
 }
 
 CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
@@ -109,7 +127,9 @@ CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
   to.cookie = socket_cookie(socket_.get());
   to.serial = serial_;
   writer_.carry(std::move(undone), to);
-  if (carried_ != nullptr) to.owed.insert(to.owed.end(), carried_->begin(), carried_->end());
+  if (carried_ != nullptr) {
+    to.owed.insert(to.owed.end(), carried_->answers.begin(), carried_->answers.end());
+  }
   if (const auto line = reader_.held_line()) {
     to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, std::string(*line)});
   }
@@ -150,19 +170,27 @@ void Connection::close(bool broken) {
   host_.loop().remove(socket_.get());
   host_.timers().disarm(*this);
   socket_.reset();
+  host_.memory().set(account_, 0);
   host_.on_closed(*this, broken);
 }
 
-ConnectionLoad Connection::load() const {
+void Connection::settle_account() {
+  const std::size_t carried = carried_ == nullptr ? 0 : carried_->bytes;
+  host_.memory().set(account_, writer_.bytes_owed() + reader_.bytes_held() + carried);
+}
+
+ConnectionLoad Connection::load() {
+  settle_account();
   return {.unanswered = writer_.unanswered(),
           .bytes_owed = writer_.bytes_owed(),
           .end_of_input = reader_.at_end_of_input(),
           .waiting_for_queue = waiting_for_queue_,
+          .memory_is_short = room() == 0,
           .draining = draining_};
 }
 
 // There is something to admit without reading, and nothing in its way.
-bool Connection::may_admit_more() const {
+bool Connection::may_admit_more() {
   return !waiting_for_queue_ && (carried_ != nullptr || reader_.may_have_line()) &&
          may_admit(load(), host_.limits());
 }
@@ -172,7 +200,7 @@ bool Connection::has_backlog() const {
   return carried_ != nullptr || reader_.has_backlog();
 }
 
-bool Connection::may_read() const {
+bool Connection::may_read() {
   return !has_backlog() && pool_server::may_read(load(), host_.limits());
 }
 
@@ -181,7 +209,8 @@ void Connection::read() {
     host_.on_changed(*this);
     return;
   }
-  const std::span<char> scratch = host_.buffers().scratch();
+  const std::span<char> all = host_.buffers().scratch();
+  const std::span<char> scratch = all.first(std::min(all.size(), room()));
   const IoResult result = receive(socket_.get(), scratch);
   switch (result.status) {
     case IoStatus::kAgain:
@@ -206,12 +235,13 @@ void Connection::read() {
 // What is owed from before a restart comes first. False: some of it still waits.
 bool Connection::admit_carried() {
   while (carried_ != nullptr && !waiting_for_queue_ && may_admit(load(), host_.limits())) {
-    if (!host_.on_carried_answer(*this, carried_->front())) {
+    if (!host_.on_carried_answer(*this, carried_->answers.front())) {
       waiting_for_queue_ = true;
       return false;
     }
-    carried_->pop_front();
-    if (carried_->empty()) carried_.reset();
+    carried_->bytes -= carried_->answers.front().text.size();
+    carried_->answers.pop_front();
+    if (carried_->answers.empty()) carried_.reset();
   }
   return carried_ == nullptr;
 }
@@ -276,6 +306,10 @@ void Connection::discard_input() {
 void Connection::update_interest() {
   std::uint32_t wanted = 0;
   if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
+  // Whatever else is in the way, it does no harm to be asked again.
+  if (phase_ == Phase::kServing && room() == 0 && !std::exchange(starved_, true)) {
+    host_.on_starved(*this);
+  }
   if (send_blocked_) wanted |= EPOLLOUT;
   if (wanted == interest_) return;
   // The time that we did not read was not the client's.
@@ -284,7 +318,7 @@ void Connection::update_interest() {
   host_.loop().modify(socket_.get(), interest_, *this);
 }
 
-Connection::Due Connection::next_due() const {
+Connection::Due Connection::next_due() {
   const ConnectionTimeouts& timeouts = host_.timeouts();
   Due due;
   const auto consider = [&due](TimeUs timeout, TimeUs since, Expiry expiry) {
@@ -292,7 +326,7 @@ Connection::Due Connection::next_due() const {
   };
   if (send_blocked_) {
     consider(timeouts.send, blocked_since_, Expiry::kSend);
-  } else if (line_since_ != 0 && may_read()) {
+  } else if (line_since_ != 0 && (may_read() || starved_)) {  // half a line holds memory, too
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
   const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog();

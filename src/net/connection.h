@@ -39,6 +39,12 @@ class Connection final : public EventSource, private Timer {
   void refuse(std::string_view text, bool linger);
   // Admits what could not be admitted before.
   void resume();
+  // How many bytes more it may be charged with (see MemoryBudget). If a request takes more, the
+  // host says starve() and refuses it for now.
+  std::size_t room() const { return host_.memory().room_for(account_); }
+  void starve();
+  // After on_starved(): to be tried again.
+  void memory_may_be_free();
   // The host's limits or time-outs have changed.
   void reconfigure();
   // Takes up what an earlier process left; before anything else happens to it.
@@ -48,7 +54,7 @@ class Connection final : public EventSource, private Timer {
   void prepare_to_carry();
   bool to_be_carried() const { return to_be_carried_; }
   // All that can be done for it has been done.
-  bool ready_to_carry() const;
+  bool ready_to_carry();
   // What a restart carries over; `undone` as for ReplyWriter::carry.
   CarriedConnection carry(std::vector<const Task*> undone) const;
   int descriptor() const { return socket_.get(); }
@@ -77,13 +83,14 @@ class Connection final : public EventSource, private Timer {
     kLingering,  // all is said and our FIN is sent: discard input until the client closes too
   };
 
-  ConnectionLoad load() const;
+  ConnectionLoad load();
+  void settle_account();
   bool has_backlog() const;
-  bool may_read() const;
+  bool may_read();
   void read();
   void admit_lines();
   bool admit_carried();
-  bool may_admit_more() const;
+  bool may_admit_more();
   bool complete() const;
   void finish();
   void discard_input();
@@ -95,7 +102,7 @@ class Connection final : public EventSource, private Timer {
     TimeUs at = kNever;
     Expiry expiry = Expiry::kIdle;
   };
-  Due next_due() const;
+  Due next_due();
 
   const ConnectionId id_;
   UniqueFd socket_;
@@ -103,15 +110,22 @@ class Connection final : public EventSource, private Timer {
   RequestReader reader_;
   ReplyWriter writer_;
   // Answers owed from before a restart; they come before anything that is still to be decoded.
-  std::unique_ptr<std::deque<CarriedAnswer>> carried_;
+  struct Carried {
+    std::deque<CarriedAnswer> answers;
+    std::size_t bytes = 0;  // of their texts
+  };
+  std::unique_ptr<Carried> carried_;
   TimeUs last_activity_;
   TimeUs line_since_ = 0;                // of a line that has begun; 0: none has
   TimeUs blocked_since_ = 0;             // while send_blocked_: when the client last took something
   std::size_t unread_when_blocked_ = 0;  // bytes in the kernel's buffer then
   std::uint64_t serial_ = 0;
+  MemoryBudget::Account account_;
   std::uint32_t interest_ = 0;
   Phase phase_ = Phase::kServing;
   bool waiting_for_queue_ = false;
+  bool starved_ = false;          // the host was told so, and has not come back to it
+  bool held_for_memory_ = false;  // what it waits for is not the queue, but memory
   bool draining_ = false;
   bool to_be_carried_ = false;
   bool may_linger_ = true;

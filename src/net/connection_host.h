@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
+#include "core/memory_budget.h"
 #include "core/read_gate.h"
 #include "core/snapshot.h"
 #include "loop/event_loop.h"
@@ -34,6 +36,9 @@ class ConnectionHost {
   virtual void on_line_too_long(Connection& connection) = 0;
   virtual void on_received(Connection& connection, std::size_t bytes) = 0;
   virtual void on_sent(Connection& connection, std::size_t bytes) = 0;
+  // The memory of all clients is short, and this one may have no more of it for now. It is to be
+  // told by memory_may_be_free() before long.
+  virtual void on_starved(Connection& connection) = 0;
   // There is something to flush or to reconsider at the end of this round.
   virtual void on_changed(Connection& connection) = 0;
   // The descriptor is closed; the object goes at the end of the round. `broken`: reset or timed
@@ -49,6 +54,7 @@ class ConnectionHost {
   EventLoop& loop() { return loop_; }
   Timers& timers() { return timers_; }
   BufferPool& buffers() { return buffers_; }
+  MemoryBudget& memory() { return memory_; }
 
  protected:
   ConnectionHost(EventLoop& loop, Timers& timers) : loop_(loop), timers_(timers) {}
@@ -58,6 +64,7 @@ class ConnectionHost {
   EventLoop& loop_;
   Timers& timers_;
   BufferPool buffers_;
+  MemoryBudget memory_{SIZE_MAX};
 };
 
 }  // namespace pool_server

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "core/protocol.h"
+#include "core/units.h"
 #include "server/log.h"
+#include "sys/memory_size.h"
 
 namespace pool_server {
 
@@ -13,6 +15,9 @@ namespace {
 
 // How long newcomers wait when there is no descriptor for them and no client leaves.
 constexpr TimeUs kRetryAccept = 500'000;
+// How long clients wait that memory is short for before they are tried again. What frees memory, a
+// client that reads, is an event of its own; this is for the others.
+constexpr TimeUs kRetryStarved = 10'000;
 // So many refused clients at once get the time to read why.
 constexpr std::size_t kLingeringRefusals = 64;
 
@@ -31,7 +36,8 @@ Clients::Clients(const Options& options, EventLoop& loop, Timers& timers,
       admission_(admission),
       router_(router),
       counters_(counters),
-      retry_accept_([this](TimeUs) { resume_accepting(); }) {
+      retry_accept_([this](TimeUs) { resume_accepting(); }),
+      retry_starved_([this](TimeUs) { feed_starved(); }) {
   reconfigure();
 }
 
@@ -57,6 +63,22 @@ void Clients::settle() {
     }
     settling_.clear();
   }
+  if (!starved_.empty() && !retry_starved_.armed()) {
+    timers().arm(retry_starved_, loop().now() + kRetryStarved);
+  }
+}
+
+// Whoever gets nothing is starved again, behind those who wait already.
+void Clients::feed_starved() {
+  for (const ConnectionId id : std::exchange(starved_, {})) {
+    if (Connection* connection = connections_.find(id)) connection->memory_may_be_free();
+  }
+  if (starved_.empty()) return;
+  log::write(
+      LogLevel::kWarning, "memory-short", {},
+      fmt::format("{} clients wait for memory: {} of --max-memory {} are taken by requests "
+                  "and replies",
+                  starved_.size(), format_size(memory().held()), format_size(memory().limit())));
 }
 
 void Clients::reap() {
@@ -64,6 +86,8 @@ void Clients::reap() {
 }
 
 void Clients::reconfigure() {
+  memory().set_limit(options_.max_memory != Options::kShareOfMemory ? options_.max_memory
+                                                                    : usable_memory() / 4);
   limits_ = {.max_unanswered = options_.max_inflight_per_connection,
              .max_bytes_owed = options_.max_unsent};
   timeouts_ = {
@@ -109,6 +133,7 @@ bool Clients::answer(Connection& connection, std::string_view line, Overload ove
     return true;
   }
   const Admission::Verdict verdict = admission_.admit(connection, line, loop().now(), overload);
+  if (verdict == Admission::Verdict::kNoMemory) connection.starve();
   if (verdict != Admission::Verdict::kBusy) return verdict == Admission::Verdict::kAdmitted;
   ++counters_.shed_busy;
   router_.answer_error(connection, protocol::kServerBusy);

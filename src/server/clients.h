@@ -50,6 +50,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_line_too_long(Connection& connection) override;
   void on_received(Connection& connection, std::size_t bytes) override;
   void on_sent(Connection& connection, std::size_t bytes) override;
+  void on_starved(Connection& connection) override { starved_.push_back(connection.id()); }
   void on_changed(Connection& connection) override;
   void on_closed(Connection& connection, bool broken) override;
   std::size_t max_line() const override { return options_.max_line; }
@@ -68,6 +69,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::string_view reason_to_refuse(int socket);
   void refuse(UniqueFd socket, std::string_view reason);
   void resume_accepting();
+  void feed_starved();
 
   const Options& options_;
   ConnectionTable& connections_;
@@ -84,7 +86,9 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
+  std::vector<ConnectionId> starved_;  // in the order in which they are fed
   CallbackTimer retry_accept_;
+  CallbackTimer retry_starved_;
   std::size_t refused_ = 0;
   bool accept_paused_ = false;
   bool accept_failure_logged_ = false;

@@ -196,6 +196,11 @@ void add_options(CLI::App& app, Options& options) {
       "Stop reading from a client to which this much is owed", [&options](const std::string& text) {
         options.max_unsent = to_size(text, 1, std::size_t{1} << 30);
       });
+  add(app, "--max-memory", "SIZE", "",
+      "What requests and replies of all clients may take (a quarter of the memory there is)",
+      [&options](const std::string& text) {
+        options.max_memory = to_size(text, 1 << 20, std::size_t{1} << 50);
+      });
   add(app, "--line-timeout", "TIME", format_duration(defaults.line_timeout),
       "How long a client may take to complete a line; 0: any time",
       [&options](const std::string& text) { options.line_timeout = to_duration(text); });

@@ -6,6 +6,13 @@
 
 namespace pool_server {
 
+namespace {
+
+// A STATS is made when its turn comes; this is more than it takes with every number at its longest.
+constexpr std::size_t kStatsCharge = 1024;  // bytes
+
+}  // namespace
+
 ReplyRouter::ReplyRouter(ConnectionTable& connections, Counters& counters, TaskRecycler& recycler,
                          std::function<std::string()> render_stats)
     : connections_(connections),
@@ -36,8 +43,8 @@ void ReplyRouter::pass_on(TaskPtr ended) {
     recycler_.give(std::move(ended));
     return;
   }
-  const std::size_t text_bytes = ended->text.size();
-  put(*connection, std::move(ended), text_bytes);
+  const std::size_t charge = ended->charge;
+  put(*connection, std::move(ended), charge);
 }
 
 void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view message) {
@@ -50,7 +57,7 @@ void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view m
   answer->sequence = task.sequence;
   answer->outcome = Outcome::kError;
   protocol::append_reply(Outcome::kError, message, answer->reply);
-  put(*connection, std::move(answer), task.text_bytes);
+  put(*connection, std::move(answer), task.charge);
 }
 
 void ReplyRouter::answer_error(Connection& connection, std::string_view message) {
@@ -74,13 +81,13 @@ void ReplyRouter::answer_carried(Connection& connection, const CarriedAnswer& ca
 void ReplyRouter::answer_stats(Connection& connection) {
   TaskPtr answer = recycler_.take();
   answer->kind = Task::Kind::kStats;
-  answer->sequence = connection.writer().reserve(0);
-  put(connection, std::move(answer), 0);
+  answer->sequence = connection.writer().reserve(kStatsCharge);
+  put(connection, std::move(answer), kStatsCharge);
 }
 
-void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t text_bytes) {
+void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t charge) {
   ReplyWriter& writer = connection.writer();
-  writer.put(std::move(answer), text_bytes);
+  writer.put(std::move(answer), charge);
   while (TaskPtr next = writer.take_next()) {
     if (next->kind == Task::Kind::kStats) {
       next->reply = render_stats_();

@@ -31,7 +31,7 @@ class ReplyRouter {
 
  private:
   void pass_on(TaskPtr ended);
-  void put(Connection& connection, TaskPtr answer, std::size_t text_bytes);
+  void put(Connection& connection, TaskPtr answer, std::size_t charge);
 
   ConnectionTable& connections_;
   Counters& counters_;

@@ -108,6 +108,7 @@ class FakeHost : public ConnectionHost {
   }
   void on_received(Connection&, std::size_t bytes) override { received += bytes; }
   void on_sent(Connection&, std::size_t bytes) override { sent += bytes; }
+  void on_starved(Connection& connection) override { starved.push_back(connection.id()); }
   void on_changed(Connection& connection) override {
     if (!std::exchange(connection.listed, true)) changed_.push_back(connection.id());
   }
@@ -133,6 +134,7 @@ class FakeHost : public ConnectionHost {
   std::size_t sent = 0;
   std::vector<std::pair<ConnectionId, bool>> closed;  // bool: broken
   std::vector<Expiry> expired;
+  std::vector<ConnectionId> starved;
   ConnectionTable table;
 
  private:
