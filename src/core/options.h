@@ -13,7 +13,7 @@ enum class Overload : unsigned char { kWait, kReject };
 enum class LogLevel : unsigned char { kDebug, kInfo, kWarning, kError };
 
 // Every setting, with the reason for its default. The command line, the configuration file, --help
-// and the manual pages are made from or checked against this list (see server/command_line.cc).
+// and the manual pages are made from or checked against this list (see server/option_list.cc).
 struct Options {
   // Where to listen: PORT, HOST:PORT, [IPv6]:PORT or /PATH. Empty: the sockets passed by systemd,
   // or else `port` on localhost.
