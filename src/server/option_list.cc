@@ -118,7 +118,7 @@ void add_options(OptionList& list, Options& options) {
       "How long a task may run; 0: as long as it takes",
       [&options](const std::string& text) { options.task_timeout = to_duration(text); });
   add(list, "--worker-idle-timeout", "TIME", format_duration(defaults.worker_idle_timeout),
-      "End workers above MIN that were not needed for this long",
+      "End workers above MIN that were not needed for this long; 0: at once",
       [&options](const std::string& text) { options.worker_idle_timeout = to_duration(text); });
   add(list, "--overload", "wait|reject", "wait",
       "With a full queue, stop reading or answer 'server busy'",
@@ -183,7 +183,7 @@ void add_options(OptionList& list, Options& options) {
       "Close connections without traffic for this long; 0: never",
       [&options](const std::string& text) { options.idle_timeout = to_duration(text); });
   add(list, "--drain-timeout", "TIME", format_duration(defaults.drain_timeout),
-      "How long a stop waits for accepted work",
+      "How long a stop waits for accepted work; 0: not at all",
       [&options](const std::string& text) { options.drain_timeout = to_duration(text); });
   add(list, "--preserve-connections", "yes|no", "yes",
       "Keep clients connected over a restart, where systemd stores descriptors",
