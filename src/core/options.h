@@ -13,7 +13,7 @@ enum class Overload : unsigned char { kWait, kReject };
 enum class LogLevel : unsigned char { kDebug, kInfo, kWarning, kError };
 
 // Every setting, with the reason for its default. The command line, the configuration file, --help
-// and the manual pages are made from or checked against this list (see server/command_line.cc).
+// and the manual pages are made from or checked against this list (see server/option_list.cc).
 struct Options {
   // Where to listen: PORT, HOST:PORT, [IPv6]:PORT or /PATH. Empty: the sockets passed by systemd,
   // or else `port` on localhost.
@@ -27,7 +27,7 @@ struct Options {
   // Tasks that wait for a worker. Deep enough to ride out a burst, shallow enough that 1 ms tasks
   // on 4 workers wait a quarter of a second at worst.
   std::size_t queue_capacity = 1024;
-  // A worker that was not needed for this long goes, down to min_workers.
+  // A worker that was not needed for this long goes, down to min_workers. 0: at the next look.
   TimeUs worker_idle_timeout = 10'000'000;
   // How long a task may run, from its begin on a worker. 0: as long as it takes.
   TimeUs task_timeout = 0;
@@ -82,7 +82,8 @@ struct Options {
   // At a stop, leave the connections with the service manager for the next start, if it keeps
   // descriptors: a restart then costs the clients nothing but a pause.
   bool preserve_connections = true;
-  // How long a stop may take for the work that was accepted.
+  // How long a stop may take for the work that was accepted. 0: it is not waited for; there is no
+  // value for "however long", as the service manager waits no longer than TimeoutStopSec= either.
   TimeUs drain_timeout = 30'000'000;
 
   LogLevel log_level = LogLevel::kInfo;

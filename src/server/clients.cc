@@ -95,6 +95,13 @@ void Clients::reconfigure() {
   connections_.for_each([](Connection& connection) { connection.reconfigure(); });
 }
 
+void Clients::make_room_to_reconfigure() {
+  std::size_t connections = 0;
+  connections_.for_each([&connections](Connection&) { ++connections; });
+  timers().reserve(connections);
+  changed_.reserve(changed_.size() + connections);
+}
+
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
   let_in(std::move(socket)).restore(std::move(state));
 }

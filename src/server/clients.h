@@ -29,8 +29,10 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void settle();
   void reap();
 
-  // Options have changed.
+  // Options have changed. Allocates nothing if make_room_to_reconfigure() went before, between the
+  // same two rounds, which may throw std::bad_alloc.
   void reconfigure();
+  void make_room_to_reconfigure();
 
   // A connection of an earlier process.
   void restore(UniqueFd socket, CarriedConnection&& state);

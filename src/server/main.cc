@@ -61,6 +61,8 @@ int main(int argc, char** argv) {
   std::cout << command_line.answer << std::flush;
   for (const std::string& fault : command_line.faults)
     std::cerr << "pool-server: " << fault << '\n';
+  if (command_line.exit_status.value_or(0) != 0 && command_line.faults.empty())
+    std::cerr << "pool-server: out of memory\n";
   if (command_line.exit_status) return *command_line.exit_status;
   try {
     return serve(arguments, command_line.options);

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "handlers/registry.h"
@@ -117,23 +118,34 @@ void Server::drain(TimeUs now) {
 
 // Between two rounds, when nothing is staged that was admitted under the old limits.
 void Server::reload() {
-  service_manager::notify_reloading();
-  const CommandLine wanted = read_options_();
-  if (wanted.exit_status) {
+  try {
+    service_manager::notify_reloading();
+    CommandLine wanted = read_options_();
+    if (!wanted.exit_status) {
+      take_over(std::move(wanted.options));
+    } else if (wanted.faults.empty()) {
+      throw std::bad_alloc();
+    }
     for (const std::string& fault : wanted.faults) {
       log::write(LogLevel::kError, "reload-failed", {},
                  fmt::format("configuration not changed: {}", fault));
     }
-  } else {
-    apply_reloadable(wanted.options, options_);
-    log::set_level(options_.log_level);
-    configure_queue();
-    housekeeping_.reconfigure();
-    admission_.forget_room();
-    clients_.reconfigure();
-    log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
+  } catch (const std::bad_alloc&) {
+    log::write(LogLevel::kError, "reload-failed", {}, "configuration not changed: out of memory");
   }
   service_manager::notify("READY=1");  // whatever came of it, the manager waits for this
+}
+
+// All or nothing: what may fail for want of memory comes before the first change.
+void Server::take_over(Options wanted) {
+  clients_.make_room_to_reconfigure();
+  apply_reloadable(std::move(wanted), options_);
+  log::set_level(options_.log_level);
+  configure_queue();
+  housekeeping_.reconfigure();
+  admission_.forget_room();
+  clients_.reconfigure();
+  log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
 }
 
 void Server::configure_queue() {

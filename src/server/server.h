@@ -54,6 +54,7 @@ class Server final : private RoundHooks, private EventSource {
   void configure_queue();
   void begin_drain();
   void reload();
+  void take_over(Options wanted);
   void drain(TimeUs now);
   StatsView view();
 
