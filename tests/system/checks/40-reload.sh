@@ -49,7 +49,7 @@ exec {to_client}>&-
 
 many_reloads() {
   for _ in $(seq 50); do
-    kill -HUP "$pid"
+    signal_main HUP
   done
   wait_for 5 is SubState running
 }
