@@ -10,7 +10,7 @@
 # A log has lines "PASS what" and "FAIL what", and details after those, indented.
 
 # A check that takes longer than this hangs.
-MACHINE_TIMEOUT=${MACHINE_TIMEOUT:-300}
+MACHINE_TIMEOUT=${MACHINE_TIMEOUT:-$((300 * ${POOL_SERVER_SLOWDOWN:-1}))}
 
 machine_install_tools() {
   local missing=()
