@@ -211,8 +211,11 @@ void add_options(CLI::App& app, Options& options) {
       "Close connections without traffic for this long; 0: never",
       [&options](const std::string& text) { options.idle_timeout = to_duration(text); });
   add(app, "--drain-timeout", "TIME", format_duration(defaults.drain_timeout),
-      "How long a stop waits for accepted work",
+      "How long a stop waits for accepted work, and for clients to read",
       [&options](const std::string& text) { options.drain_timeout = to_duration(text); });
+  add(app, "--handover-wait", "TIME", format_duration(defaults.handover_wait),
+      "How long a restart waits for running tasks, which are then computed again",
+      [&options](const std::string& text) { options.handover_wait = to_duration(text); });
   add(app, "--preserve-connections", "yes|no", "yes",
       "Keep clients connected over a restart, where systemd stores descriptors",
       [&options](const std::string& text) { options.preserve_connections = to_bool(text); });
