@@ -79,12 +79,16 @@ struct Options {
   TimeUs send_timeout = 60'000'000;
   // A connection without a request or reply for this long is closed. 0: never.
   TimeUs idle_timeout = 0;
-  // At a stop, leave the connections with the service manager for the next start, if it keeps
-  // descriptors: a restart then costs the clients nothing but a pause.
+  // At a restart, leave the connections with the service manager for the next start, if it keeps
+  // descriptors: it then costs the clients nothing but a pause.
   bool preserve_connections = true;
-  // How long a stop may take for the work that was accepted. 0: it is not waited for; there is no
-  // value for "however long", as the service manager waits no longer than TimeoutStopSec= either.
+  // How long a stop may take for the work that was accepted, and for clients to read what is owed.
+  // 0: nothing is waited for; there is no value for "however long", as the service manager waits no
+  // longer than TimeoutStopSec= either.
   TimeUs drain_timeout = 30'000'000;
+  // At a restart, how long running tasks may take to end before they are left to the next process,
+  // which computes them again: most tasks are shorter, and a client hardly notices the pause.
+  TimeUs handover_wait = 100'000;
 
   LogLevel log_level = LogLevel::kInfo;
   // Tell who connects at the level of info rather than debug: for those who want to know it for

@@ -15,6 +15,8 @@ namespace {
 // How long a client that is still sending gets to read our last words before the socket is closed
 // under it (a close with unread input resets the connection and may take the replies with it).
 constexpr TimeUs kLinger = 1'000'000;
+// How often to look whether a client has taken in its last reply: no event tells.
+constexpr TimeUs kLookForDelivery = 10'000;
 
 }  // namespace
 
@@ -59,18 +61,26 @@ void Connection::on_events(std::uint32_t events) {
 
 void Connection::refuse(std::string_view text, bool linger) {
   writer_.append(text, host_.buffers());
-  finish_up(linger);
+  finish_up(linger ? Farewell::kLinger : Farewell::kShort);
 }
 
-void Connection::finish_up(bool linger) {
+void Connection::finish_up(Farewell farewell) {
   draining_ = true;
   to_be_carried_ = false;
-  may_linger_ = linger;
+  farewell_ = farewell;
   host_.on_changed(*this);
 }
 
+Connection::Debt Connection::debt() const {
+  const std::string_view unsent = writer_.unsent();
+  const auto lines = static_cast<std::uint64_t>(std::ranges::count(unsent, '\n'));
+  const std::size_t fin = phase_ == Phase::kLingering ? 1 : 0;
+  const std::size_t sent = undelivered_output(socket_.get());
+  return {writer_.unanswered() + lines, unsent.size() + sent - std::min(sent, fin)};
+}
+
 void Connection::resume() {
-  if (closed()) return;
+  if (closed() || to_be_carried_) return;
   waiting_for_queue_ = false;
   admit_lines();
   host_.on_changed(*this);
@@ -84,7 +94,7 @@ void Connection::starve() {
 void Connection::memory_may_be_free() {
   starved_ = false;
   if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
-  if (!waiting_for_queue_) admit_lines();
+  if (!waiting_for_queue_ && !to_be_carried_) admit_lines();
   host_.on_changed(*this);
 }
 
@@ -113,13 +123,6 @@ void Connection::prepare_to_carry() {
   if (draining_) return;  // it is being seen out already
   draining_ = to_be_carried_ = true;
   host_.on_changed(*this);
-}
-
-bool Connection::ready_to_carry() {
-  if (!to_be_carried_) return phase_ == Phase::kLingering;
-  const bool sent = !writer_.has_unsent() || send_blocked_;
-  const bool in_line = waiting_for_queue_ && !held_for_memory_;
-  return sent && !in_line && writer_.unanswered() == 0 && !may_admit_more();
 }
 
 CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
@@ -191,8 +194,8 @@ ConnectionLoad Connection::load() {
 
 // There is something to admit without reading, and nothing in its way.
 bool Connection::may_admit_more() {
-  return !waiting_for_queue_ && (carried_ != nullptr || reader_.may_have_line()) &&
-         may_admit(load(), host_.limits());
+  return !waiting_for_queue_ && !to_be_carried_ &&
+         (carried_ != nullptr || reader_.may_have_line()) && may_admit(load(), host_.limits());
 }
 
 // Received or carried over, and not admitted: its turn comes before the socket's.
@@ -281,13 +284,14 @@ bool Connection::complete() const {
 
 // Ends the connection so that the last reply arrives: with a FIN, and without a reset.
 void Connection::finish() {
-  if (reader_.at_end_of_input()) {
+  if (reader_.at_end_of_input() && farewell_ != Farewell::kDelivered) {
     close(/*broken=*/false);
     return;
   }
   shut_down_sending(socket_.get());
   phase_ = Phase::kLingering;
-  host_.timers().arm(*this, host_.loop().now() + kLinger);
+  host_.timers().arm(
+      *this, host_.loop().now() + (farewell_ == Farewell::kDelivered ? kLookForDelivery : kLinger));
   update_interest();
   discard_input();
 }
@@ -296,10 +300,16 @@ void Connection::discard_input() {
   const std::span<char> scratch = host_.buffers().scratch();
   const IoResult result = receive(socket_.get(), scratch);
   wipe(scratch.first(result.bytes));
+  const bool undelivered =
+      farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0;
   // Quiet: nothing of the client's is unread, so closing sends no reset.
-  const bool quiet = result.status == IoStatus::kAgain && !may_linger_;
-  if (result.status == IoStatus::kEof || result.status == IoStatus::kError || quiet) {
+  const bool quiet = result.status == IoStatus::kAgain && farewell_ != Farewell::kLinger;
+  const bool ended = result.status == IoStatus::kEof || quiet;
+  if (result.status == IoStatus::kError || (ended && !undelivered)) {
     close(/*broken=*/false);
+  } else if (result.status == IoStatus::kEof) {
+    interest_ = 0;  // an end of input is readable for ever
+    host_.loop().modify(socket_.get(), interest_, *this);
   }
 }
 
@@ -345,7 +355,13 @@ void Connection::arm_timer() {
 
 void Connection::on_time(TimeUs now) {
   if (phase_ == Phase::kLingering) {
-    close(/*broken=*/false);
+    if (farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0) {
+      host_.timers().arm(*this, now + kLookForDelivery);
+    } else if (farewell_ == Farewell::kDelivered) {
+      discard_input();
+    } else {
+      close(/*broken=*/false);
+    }
     return;
   }
   const Due due = next_due();

@@ -49,19 +49,28 @@ class Connection final : public EventSource, private Timer {
   void reconfigure();
   // Takes up what an earlier process left; before anything else happens to it.
   void restore(CarriedConnection&& from);
-  // Reads no more, admits what was read, and then waits to be carried over. An end that the client
-  // asked for comes all the same.
+  // Reads and admits no more: all that is not answered waits to be carried over. An end that the
+  // client asked for comes all the same.
   void prepare_to_carry();
   bool to_be_carried() const { return to_be_carried_; }
-  // All that can be done for it has been done.
-  bool ready_to_carry();
   // What a restart carries over; `undone` as for ReplyWriter::carry.
   CarriedConnection carry(std::vector<const Task*> undone) const;
   int descriptor() const { return socket_.get(); }
 
-  // Reads no more, and ends when nothing is owed. `linger`: the client has some time to read its
-  // last reply even if it keeps sending.
-  void finish_up(bool linger);
+  enum class Farewell : unsigned char {
+    kShort,      // closed as soon as the kernel has the last byte
+    kLinger,     // the client has some time to read its last reply even if it keeps sending
+    kDelivered,  // closed when the client's side has taken in the last byte, however late that is
+  };
+  // Reads no more, and ends when nothing is owed.
+  void finish_up(Farewell farewell);
+  // Replies that are owed and that the client has not taken in, and their bytes as far as they are
+  // there.
+  struct Debt {
+    std::uint64_t replies = 0;
+    std::size_t bytes = 0;
+  };
+  Debt debt() const;
   // The end-of-round visit: sends what is due, admits what became possible, ends what is complete.
   void settle();
   void close(bool broken);
@@ -128,7 +137,7 @@ class Connection final : public EventSource, private Timer {
   bool held_for_memory_ = false;  // what it waits for is not the queue, but memory
   bool draining_ = false;
   bool to_be_carried_ = false;
-  bool may_linger_ = true;
+  Farewell farewell_ = Farewell::kLinger;
   bool send_blocked_ = false;  // the kernel took less than was due: wait for EPOLLOUT
 };
 

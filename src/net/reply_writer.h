@@ -37,6 +37,7 @@ class ReplyWriter {
   // One send of everything that is due; how far it got.
   IoResult flush(int fd, BufferPool& buffers);
 
+  std::string_view unsent() const { return unsent_.bytes(); }
   bool has_unsent() const { return !unsent_.empty(); }
   std::uint64_t unanswered() const { return order_.outstanding(); }
   // What requests in flight are charged with, answers that wait for their turn, unsent output.

@@ -106,11 +106,31 @@ void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
   let_in(std::move(socket)).restore(std::move(state));
 }
 
-bool Clients::ready_to_carry() {
-  bool ready = true;
-  connections_.for_each(
-      [&ready](Connection& connection) { ready = ready && connection.ready_to_carry(); });
-  return ready;
+Clients::Debts Clients::debts() {
+  Debts debts;
+  connections_.for_each([&debts](Connection& connection) {
+    const Connection::Debt debt = connection.debt();
+    if (debt.replies == 0 && debt.bytes == 0) return;
+    ++debts.connections;
+    debts.replies += debt.replies;
+    debts.bytes += debt.bytes;
+  });
+  return debts;
+}
+
+void Clients::toggle_lame_duck() {
+  lame_duck_ = !lame_duck_;
+  log::write(LogLevel::kInfo, lame_duck_ ? "lame-duck" : "lame-duck-ended", {},
+             lame_duck_
+                 ? fmt::format("SIGUSR2: no newcomers, serving the {} that are here", served())
+                 : "SIGUSR2: newcomers are served again");
+  for (const auto& listener : listeners_) {
+    if (lame_duck_) {
+      listener->pause();
+    } else if (!accept_paused_) {
+      listener->resume();
+    }
+  }
 }
 
 void Clients::begin_drain(bool carry) {
@@ -121,7 +141,7 @@ void Clients::begin_drain(bool carry) {
     if (carry) {
       connection.prepare_to_carry();
     } else {
-      connection.finish_up(/*linger=*/false);
+      connection.finish_up(Connection::Farewell::kDelivered);
     }
   });
 }
@@ -191,7 +211,7 @@ void Clients::on_expired(Connection& connection, Expiry expiry) {
   const bool idle = expiry == Expiry::kIdle;
   ++(idle ? counters_.idle_closed : counters_.slow_lines);
   router_.answer_error(connection, idle ? protocol::kIdleTooLong : protocol::kLineTooSlow);
-  connection.finish_up(/*linger=*/true);
+  connection.finish_up(Connection::Farewell::kLinger);
 }
 
 void Clients::on_closed(Connection& connection, bool broken) {
@@ -281,6 +301,7 @@ void Clients::on_accept_failed(int error) {
 void Clients::resume_accepting() {
   accept_paused_ = false;
   timers().disarm(retry_accept_);
+  if (lame_duck_) return;
   for (const auto& listener : listeners_) listener->resume();
 }
 

@@ -37,11 +37,20 @@ class Clients final : public ConnectionHost, public ListenerHost {
   // A connection of an earlier process.
   void restore(UniqueFd socket, CarriedConnection&& state);
 
-  // No more newcomers, no more requests. Connections end when nothing is owed to them, or, to be
-  // carried over, stay until then.
+  // No more newcomers, no more requests. Connections end when all that is owed has been delivered,
+  // or, to be carried over, stay as they are.
   void begin_drain(bool carry);
-  // Nothing more can be done for anyone before a hand-over.
-  bool ready_to_carry();
+  // Clients to whom something is owed, what it comes to, and all that was not delivered.
+  struct Debts {
+    std::size_t connections = 0;
+    std::uint64_t replies = 0;
+    std::size_t bytes = 0;
+  };
+  Debts debts();
+
+  // Leaves newcomers in the backlog, or takes them again.
+  void toggle_lame_duck();
+  bool lame_duck() const { return lame_duck_; }
 
   // Clients being served: those that only hear why they were refused do not count.
   std::size_t served() const { return connections_.open() - refused_; }
@@ -93,6 +102,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   CallbackTimer retry_starved_;
   std::size_t refused_ = 0;
   bool accept_paused_ = false;
+  bool lame_duck_ = false;
   bool accept_failure_logged_ = false;
   bool limit_logged_ = false;
 };

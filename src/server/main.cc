@@ -37,7 +37,8 @@ void prepare_descriptors(const Options& options) {
 int serve(const std::vector<std::string>& arguments, const Options& options) {
   ignore_sigpipe();
   prepare_exceptions();
-  SignalFd signals({SIGTERM, SIGINT, SIGHUP});  // before the first thread: all inherit the mask
+  SignalFd signals({SIGTERM, SIGINT, SIGHUP, SIGUSR1,
+                    SIGUSR2});  // before the first thread: all inherit the mask
   log::set_up(options.log_level);
   log::report_crashes(options.handler);
   prepare_descriptors(options);

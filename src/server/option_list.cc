@@ -188,8 +188,11 @@ void add_options(OptionList& list, Options& options) {
       "Close connections without traffic for this long; 0: never",
       [&options](const std::string& text) { options.idle_timeout = to_duration(text); });
   add(list, "--drain-timeout", "TIME", format_duration(defaults.drain_timeout),
-      "How long a stop waits for accepted work; 0: not at all",
+      "How long a stop waits for accepted work, and for clients to read; 0: not at all",
       [&options](const std::string& text) { options.drain_timeout = to_duration(text); });
+  add(list, "--handover-wait", "TIME", format_duration(defaults.handover_wait),
+      "How long a restart waits for running tasks, which are then computed again; 0: not at all",
+      [&options](const std::string& text) { options.handover_wait = to_duration(text); });
   add(list, "--preserve-connections", "yes|no", "yes",
       "Keep clients connected over a restart, where systemd stores descriptors",
       [&options](const std::string& text) { options.preserve_connections = to_bool(text); });

@@ -34,9 +34,7 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
       watch_(options_, pool_, completions_, connections_, admission_, router_, counters_),
       succession_(connections_, clients_, watch_, counters_),
       housekeeping_(options_, timers_, pool_, admission_, [this] { return view(); }),
-      drain_(
-          options_, signals, loop_, timers_, [this] { begin_drain(); },
-          [this] { reload_requested_ = true; }),
+      drain_(signals, loop_, timers_, *this),
       read_options_(std::move(read_options)),
       started_at_(monotonic_now()) {
   if (!pool_.start_failure().empty()) {
@@ -68,15 +66,28 @@ Server::End Server::run() {
                fmt::format("stopped after {} tasks", counters_.completed));
     return {};
   }
-  watch_.report_abandoned_work();
-  log::write(LogLevel::kWarning, "stopped", {},
-             fmt::format("stopped with {} tasks not done and {} connections open",
-                         admission_.outstanding(), connections_.open()));
+  return end_cut_short();
+}
+
+Server::End Server::end_cut_short() {
   if (watch_.pool_is_stuck()) service_manager::notify("WATCHDOG=trigger");
   // Carried over, nothing is lost but what a stuck worker had been given up with before.
-  const bool all_carried =
-      succession_.prepared() && admission_.outstanding() == admission_.awaited();
-  return {.exit_status = all_carried ? 0 : kExitFailure, .workers_busy = true};
+  if (succession_.prepared() && admission_.outstanding() == admission_.awaited()) {
+    log::write(
+        LogLevel::kInfo, "stopped", {},
+        fmt::format("stopped after {} tasks, all else was handed over", counters_.completed));
+    return {.exit_status = 0, .workers_busy = true};
+  }
+  const Clients::Debts debts = clients_.debts();
+  watch_.report_abandoned_work();
+  log::write(LogLevel::kWarning, "stopped",
+             {{"POOL_SERVER_CONNECTIONS", std::to_string(debts.connections)},
+              {"POOL_SERVER_REPLIES", std::to_string(debts.replies)},
+              {"POOL_SERVER_BYTES", std::to_string(debts.bytes)}},
+             fmt::format("stopped with {} tasks not done; {} clients have not got {} replies, of "
+                         "which {} bytes were there",
+                         admission_.outstanding(), debts.connections, debts.replies, debts.bytes));
+  return {.exit_status = kExitFailure, .workers_busy = true};
 }
 
 // The order matters: tasks reach the workers before the loop spends time on sending, and the look
@@ -103,15 +114,21 @@ void Server::on_events(std::uint32_t) {
   completions_.event().clear();
 }
 
-void Server::begin_drain() {
+TimeUs Server::begin_drain(bool successor) {
   service_manager::notify("STOPPING=1");
-  clients_.begin_drain(/*carry=*/options_.preserve_connections && succession_.prepare());
+  const bool carry = successor && options_.preserve_connections && succession_.prepare();
+  clients_.begin_drain(carry);
+  return carry ? std::min(options_.handover_wait, options_.drain_timeout) : options_.drain_timeout;
 }
 
 void Server::drain(TimeUs now) {
-  const bool awaited =
-      admission_.awaited() > 0 ||
-      (succession_.prepared() ? !clients_.ready_to_carry() : connections_.open() > 0);
+  if (succession_.prepared()) {
+    watch_.withdraw();
+    // Workers in a task that was given up cannot be joined: they have as long.
+    drain_.tick(watch_.at_work() > 0 || admission_.outstanding() > admission_.awaited());
+    return;
+  }
+  const bool awaited = admission_.awaited() > 0 || connections_.open() > 0;
   if (!awaited) drain_.hasten(now + kLastChance);
   drain_.tick(awaited || admission_.outstanding() > 0);
 }
@@ -160,6 +177,9 @@ StatsView Server::view() {
   view.connections = clients_.served();
   view.workers = pool_.size();
   view.stuck_workers = pool_.stuck();
+  view.mode = drain_.draining()      ? "stopping, "
+              : clients_.lame_duck() ? "lame duck: no newcomers, "
+                                     : "";
   view.queue_depth = level.depth + admission_.staged();
   view.queue_capacity = options_.queue_capacity;
   // Batches are popped ahead of being run, hence the bound.

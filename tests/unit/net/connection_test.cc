@@ -208,7 +208,7 @@ TEST_CASE_FIXTURE(Fixture, "R3: finishing up reads no more and ends when nothing
   client.send("one\n");
   REQUIRE(asked(1));
   const std::size_t received = host.received;
-  host.table.find(id)->finish_up(/*linger=*/false);
+  host.table.find(id)->finish_up(Connection::Farewell::kDelivered);
   client.send("too late\n");
   CHECK(driver.is_quiet());
   CHECK(host.received == received);
@@ -221,7 +221,7 @@ TEST_CASE_FIXTURE(Fixture, "R3: finishing up reads no more and ends when nothing
 
 TEST_CASE_FIXTURE(Fixture, "R3: an idle client is let go at once") {
   auto [id, client] = host.connect();
-  host.table.find(id)->finish_up(/*linger=*/false);
+  host.table.find(id)->finish_up(Connection::Farewell::kDelivered);
   CHECK(closed(1));
   CHECK(is_left_by_server(client));
 }
