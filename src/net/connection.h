@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ids.h"
@@ -12,6 +14,7 @@
 #include "net/connection_host.h"
 #include "net/reply_writer.h"
 #include "net/request_reader.h"
+#include "sys/socket.h"
 #include "sys/unique_fd.h"
 
 namespace pool_server {
@@ -39,6 +42,8 @@ class Connection final : public EventSource, private Timer {
   void refuse(std::string_view text, bool linger);
   // Admits what could not be admitted before.
   void resume();
+  // Admits some more of what was left over from its last turn, or reads on.
+  void take_turn();
   // The host's limits or time-outs have changed.
   void reconfigure();
   // Takes up what an earlier process left; before anything else happens to it.
@@ -67,8 +72,10 @@ class Connection final : public EventSource, private Timer {
   bool closed() const { return !socket_.valid(); }
   bool waiting_for_queue() const { return waiting_for_queue_; }
 
-  // For the host: it is on the list of connections to settle; it was refused and only hears why.
+  // For the host: it is on the list of connections to settle; its STATS are to be told at the end
+  // of the round; it was refused and only hears why.
   bool listed = false;
+  bool awaits_stats = false;
   bool refused = false;
 
  private:
@@ -81,8 +88,11 @@ class Connection final : public EventSource, private Timer {
   bool has_backlog() const;
   bool may_read() const;
   void read();
+  void wait_for_turn();
+  std::pair<IoResult, std::span<char>> receive_some();
   void admit_lines();
-  bool admit_carried();
+  bool admit_carried(std::size_t& lines);
+  bool admit_decoded(std::size_t& lines);
   bool may_admit_more() const;
   bool complete() const;
   void finish();
@@ -112,6 +122,9 @@ class Connection final : public EventSource, private Timer {
   std::uint32_t interest_ = 0;
   Phase phase_ = Phase::kServing;
   bool waiting_for_queue_ = false;
+  bool waiting_for_turn_ = false;  // the host was told, and will call take_turn()
+  bool deaf_for_turn_ = false;     // the only reason why it is not read from
+  bool sends_much_ = false;        // the last recv brought as much as it could
   bool draining_ = false;
   bool to_be_carried_ = false;
   bool may_linger_ = true;

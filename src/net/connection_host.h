@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/read_gate.h"
+#include "core/round_budget.h"
 #include "core/snapshot.h"
 #include "loop/event_loop.h"
 #include "loop/timers.h"
@@ -36,6 +37,8 @@ class ConnectionHost {
   virtual void on_sent(Connection& connection, std::size_t bytes) = 0;
   // There is something to flush or to reconsider at the end of this round.
   virtual void on_changed(Connection& connection) = 0;
+  // It has lines left over from its turn: give it another one in a later round, by take_turn().
+  virtual void on_turn_over(Connection& connection) = 0;
   // The descriptor is closed; the object goes at the end of the round. `broken`: reset or timed
   // out, as opposed to an end in good order.
   virtual void on_closed(Connection& connection, bool broken) = 0;
@@ -49,6 +52,8 @@ class ConnectionHost {
   EventLoop& loop() { return loop_; }
   Timers& timers() { return timers_; }
   BufferPool& buffers() { return buffers_; }
+  // What connections may still do in this round. The host refills it.
+  RoundBudget& budget() { return budget_; }
 
  protected:
   ConnectionHost(EventLoop& loop, Timers& timers) : loop_(loop), timers_(timers) {}
@@ -58,6 +63,7 @@ class ConnectionHost {
   EventLoop& loop_;
   Timers& timers_;
   BufferPool buffers_;
+  RoundBudget budget_;
 };
 
 }  // namespace pool_server

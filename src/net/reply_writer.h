@@ -25,7 +25,9 @@ class ReplyWriter {
 
   // Files the answer to the request of `text_bytes`.
   void put(TaskPtr answer, std::size_t text_bytes);
-  // The next answer whose turn has come; null: none. Its reply is to be appended.
+  // The next answer whose turn has come; null: none.
+  const Task* next() const { return order_.next(); }
+  // The same, taken: its reply is to be appended.
   TaskPtr take_next();
   void append(std::string_view reply, BufferPool& buffers);
 

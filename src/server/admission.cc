@@ -45,14 +45,14 @@ Admission::Verdict Admission::admit(Connection& connection, std::string_view lin
   return Verdict::kAdmitted;
 }
 
-void Admission::resume_waiting() {
+void Admission::resume_waiting(const RoundBudget& budget) {
   room_is_fresh_ = false;
   if (waiting_.empty()) return;
   const std::size_t free = pool_.queue().tell_when_room().free;
   room_ = free - std::min(free, staged_.size());
   room_is_fresh_ = true;
   resuming_ = true;
-  for (std::size_t left = waiting_.size(); left > 0 && room_ > 0; --left) {
+  for (std::size_t left = waiting_.size(); left > 0 && room_ > 0 && !budget.used_up(); --left) {
     Connection* connection = connections_.find(waiting_.front());
     waiting_.pop_front();
     share_ = std::max<std::size_t>(room_ / left, 1);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/options.h"
+#include "core/round_budget.h"
 #include "core/stats.h"
 #include "net/connection_table.h"
 #include "pool/task_recycler.h"
@@ -32,8 +33,8 @@ class Admission {
   // Stages the request as a task, if there is room for it. `overload`: what to do if not.
   Verdict admit(Connection& connection, std::string_view line, TimeUs now, Overload overload);
 
-  // End of round: lets those in line go on, as far as there is room.
-  void resume_waiting();
+  // End of round: lets those in line go on, as far as there is room and the budget goes.
+  void resume_waiting(const RoundBudget& budget);
   // End of round: hands what is staged to the pool. True: there was something.
   bool submit(TimeUs now);
 

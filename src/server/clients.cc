@@ -45,18 +45,29 @@ void Clients::listen(std::vector<ListeningSocket> sockets) {
   }
 }
 
-void Clients::settle() {
-  // Settling one connection may change it again: it then comes back in the same visit.
-  while (!changed_.empty()) {
-    settling_.swap(changed_);
-    for (const ConnectionId id : settling_) {
-      Connection* connection = connections_.find(id);
-      if (connection == nullptr) continue;
-      connection->listed = false;
-      connection->settle();
-    }
-    settling_.clear();
+// A budget for each kind: neither they nor those of whom something was read can take it all.
+void Clients::give_turns() {
+  budget().refill();
+  admission_.resume_waiting(budget());
+  budget().refill();
+  for (std::size_t left = turns_.size(); left > 0 && !budget().used_up(); --left) {
+    Connection* connection = connections_.find(turns_.front());
+    turns_.pop_front();
+    if (connection != nullptr) connection->take_turn();
   }
+}
+
+void Clients::settle() {
+  // Settling one connection may change it again: it then comes back in the next round.
+  settling_.swap(changed_);
+  for (const ConnectionId id : settling_) {
+    Connection* connection = connections_.find(id);
+    if (connection == nullptr) continue;
+    connection->listed = false;
+    connection->settle();
+  }
+  settling_.clear();
+  budget().refill();
 }
 
 void Clients::reap() {
@@ -148,6 +159,10 @@ void Clients::on_sent(Connection& connection, std::size_t bytes) {
 void Clients::on_changed(Connection& connection) {
   if (std::exchange(connection.listed, true)) return;
   changed_.push_back(connection.id());
+}
+
+void Clients::on_turn_over(Connection& connection) {
+  turns_.push_back(connection.id());
 }
 
 void Clients::on_expired(Connection& connection, Expiry expiry) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -25,8 +26,13 @@ class Clients final : public ConnectionHost, public ListenerHost {
 
   void listen(std::vector<ListeningSocket> sockets);
 
+  // End of round: serves those who wait for room in the queue, and those who have lines left over
+  // from an earlier round.
+  void give_turns();
   // End of round: flushes replies, admits what became possible.
   void settle();
+  // Some of that is left for the next round, which is not to be waited for.
+  bool has_work_left() const { return !turns_.empty() || !changed_.empty(); }
   void reap();
 
   // Options have changed.
@@ -51,6 +57,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_received(Connection& connection, std::size_t bytes) override;
   void on_sent(Connection& connection, std::size_t bytes) override;
   void on_changed(Connection& connection) override;
+  void on_turn_over(Connection& connection) override;
   void on_closed(Connection& connection, bool broken) override;
   std::size_t max_line() const override { return options_.max_line; }
   const ConnectionLimits& limits() const override { return limits_; }
@@ -84,6 +91,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
+  std::deque<ConnectionId> turns_;  // who has lines left over, the longest served last
   CallbackTimer retry_accept_;
   std::size_t refused_ = 0;
   bool accept_paused_ = false;
