@@ -37,9 +37,7 @@ Clients::Clients(const Options& options, EventLoop& loop, Timers& timers,
 
 void Clients::listen(std::vector<ListeningSocket> sockets) {
   for (ListeningSocket& socket : sockets) {
-    std::string path = socket.remove_path_at_close ? socket.name : std::string();
-    listeners_.push_back(std::make_unique<Listener>(std::move(socket.fd), std::move(socket.name),
-                                                    std::move(path), loop(), *this));
+    listeners_.push_back(std::make_unique<Listener>(std::move(socket), loop(), *this));
     log::write(LogLevel::kInfo, "listening", {},
                fmt::format("listening on {}", listeners_.back()->name()));
   }
@@ -193,7 +191,11 @@ void Clients::on_closed(Connection& connection, bool broken) {
              fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
 }
 
-void Clients::on_accepted(UniqueFd socket) {
+void Clients::on_accepted(Listener& listener, UniqueFd socket) {
+  if (std::exchange(listener.failure_told, false)) {
+    log::write(LogLevel::kInfo, "accept-resumed", {},
+               fmt::format("accepting connections on {} again", listener.name()));
+  }
   if (std::exchange(accept_failure_logged_, false)) {
     log::write(LogLevel::kInfo, "accept-resumed", {}, "accepting connections again");
   }
@@ -211,7 +213,7 @@ void Clients::on_accepted(UniqueFd socket) {
                {{"POOL_SERVER_CONNECTION", id_of(connection)}, {"POOL_SERVER_PEER", address}},
                fmt::format("connection {} from {}", connection.serial(), address));
   } catch (const std::system_error& error) {  // no memory for it in the kernel
-    on_accept_failed(error.code().value());
+    on_no_resources(error.code().value());
   }
 }
 
@@ -251,7 +253,7 @@ void Clients::refuse(UniqueFd socket, std::string_view reason) {
   connection.refuse(text, /*linger=*/++refused_ <= kLingeringRefusals);
 }
 
-void Clients::on_accept_failed(int error) {
+void Clients::on_no_resources(int error) {
   if (!std::exchange(accept_failure_logged_, true)) {
     log::write(LogLevel::kWarning, "accept-paused", {},
                fmt::format("cannot accept connections for now: {}", std::strerror(error)));
@@ -261,10 +263,29 @@ void Clients::on_accept_failed(int error) {
   timers().arm(retry_accept_, loop().now() + kRetryAccept);
 }
 
+void Clients::on_accept_failed(Listener& listener, int error) {
+  if (!std::exchange(listener.failure_told, true)) {
+    log::write(LogLevel::kWarning, "accept-paused", {},
+               fmt::format("cannot accept connections on {} for now: {}", listener.name(),
+                           std::strerror(error)));
+  }
+  if (!retry_accept_.armed()) timers().arm(retry_accept_, loop().now() + kRetryAccept);
+}
+
+void Clients::on_listener_dead(Listener& listener, int error) {
+  log::write(LogLevel::kError, "listener-dead", {},
+             fmt::format("no more connections on {}, it does not listen any more: {}",
+                         listener.name(), std::strerror(error)));
+}
+
 void Clients::resume_accepting() {
   accept_paused_ = false;
   timers().disarm(retry_accept_);
-  for (const auto& listener : listeners_) listener->resume();
+  try {
+    for (const auto& listener : listeners_) listener->resume();
+  } catch (const std::system_error& error) {
+    on_no_resources(error.code().value());
+  }
 }
 
 }  // namespace pool_server

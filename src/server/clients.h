@@ -65,8 +65,10 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_expired(Connection& connection, Expiry expiry) override;
 
   // ListenerHost
-  void on_accepted(UniqueFd socket) override;
-  void on_accept_failed(int error) override;
+  void on_accepted(Listener& listener, UniqueFd socket) override;
+  void on_no_resources(int error) override;
+  void on_accept_failed(Listener& listener, int error) override;
+  void on_listener_dead(Listener& listener, int error) override;
 
  private:
   bool answer(Connection& connection, std::string_view line, Overload overload);

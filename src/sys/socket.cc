@@ -60,8 +60,24 @@ AcceptResult accept_connection(int listener) {
       case ENOBUFS:
       case ENOMEM:
         return {AcceptStatus::kNoResources, UniqueFd(), errno};
-      default:  // accept(2): errors of the connection itself are passed on here
+      case EBADF:
+      case EINVAL:  // shut down
+      case ENOTSOCK:
+        return {AcceptStatus::kDead, UniqueFd(), errno};
+      case ECONNABORTED:
+      // accept(2): errors of the connection itself, of whatever protocol, are passed on here.
+      case ECONNRESET:
+      case EHOSTDOWN:
+      case EHOSTUNREACH:
+      case ENETDOWN:
+      case ENETUNREACH:
+      case ENONET:
+      case ENOPROTOOPT:
+      case EPROTO:
+      case ETIMEDOUT:
         return {AcceptStatus::kGone, UniqueFd(), errno};
+      default:  // EPERM and EACCES, and what is unknown: the connection is still there
+        return {AcceptStatus::kRefused, UniqueFd(), errno};
     }
   }
 }

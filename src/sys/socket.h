@@ -30,12 +30,14 @@ enum class AcceptStatus : unsigned char {
   kAgain,        // no one is waiting
   kGone,         // this one left before it was accepted; try the next
   kNoResources,  // out of descriptors or memory: the connection stays in the backlog
+  kRefused,      // something forbids it (a policy, say): the same, and it may be allowed again
+  kDead,         // the listener is none any more: shut down, or no listening socket
 };
 
 struct AcceptResult {
   AcceptStatus status = AcceptStatus::kAgain;
   UniqueFd socket;  // non-blocking, close-on-exec; valid with kOk
-  int error = 0;    // errno with kNoResources
+  int error = 0;    // errno with all but kOk and kAgain
 };
 
 AcceptResult accept_connection(int listener);

@@ -90,7 +90,6 @@ TEST_CASE("socket address: port 0 is one port, the same on every host") {
     CHECK(service_manager::is_stream_listener(socket.fd.get()));
     CHECK(is_nonblocking(socket.fd.get()));
     CHECK(closes_on_exec(socket.fd.get()));
-    CHECK_FALSE(socket.remove_path_at_close);
   }
   CHECK(sockets.front().name.starts_with("127.0.0.1:"));
   if (sockets.size() == 2) CHECK(sockets.back().name.starts_with("[::1]:"));
@@ -140,15 +139,38 @@ TEST_CASE("socket address: a unix socket that a killed server left is replaced")
   {
     const auto first = listen_on(address);
     REQUIRE(first.size() == 1);
-    CHECK(first.front().remove_path_at_close);
     CHECK(first.front().name == address.path);
     CHECK(local_name(first.front().fd.get()) == "unix:" + address.path);
     // While it is alive, nobody else gets it, and it stays reachable.
     CHECK_THROWS_AS(listen_on(address), std::system_error);
     CHECK(connect_to(first.front().fd.get()).valid());
+    CHECK(::link(address.path.c_str(), directory.file("left").c_str()) == 0);
   }
-  const auto second = listen_on(address);  // the file is there still
+  // As a server leaves it that is killed.
+  REQUIRE(::rename(directory.file("left").c_str(), address.path.c_str()) == 0);
+  const auto second = listen_on(address);
   CHECK(connect_to(second.front().fd.get()).valid());
+}
+
+TEST_CASE("socket address: the file of a unix socket goes with it, and no other does") {
+  // Fails when the file outlives its socket, or another server's is removed in its place.
+  const TemporaryDirectory directory;
+  const ListenAddress address = parse_listen_address(directory.file("socket"));
+  auto first = listen_on(address);
+  ListeningSocket moved = std::move(first.front());
+  first.clear();
+  CHECK(::access(address.path.c_str(), F_OK) == 0);
+  SUBCASE("it is ours") {
+    moved = {};
+    CHECK(::access(address.path.c_str(), F_OK) != 0);
+  }
+  SUBCASE("another one has taken its place") {
+    ::unlink(address.path.c_str());
+    const auto second = listen_on(address);
+    moved = {};
+    CHECK(connect_to(second.front().fd.get()).valid());
+    CHECK(::access(address.path.c_str(), F_OK) == 0);
+  }
 }
 
 TEST_CASE("socket address: a file that is no socket is left alone") {
