@@ -21,6 +21,7 @@ constexpr TimeUs kLinger = 1'000'000;
 Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
     : id_(id), socket_(std::move(socket)), host_(host), last_activity_(host.loop().now()) {
   set_no_delay(socket_.get());
+  set_keep_alive(socket_.get());
   interest_ = EPOLLIN;
   host_.loop().add(socket_.get(), interest_, *this);
   arm_timer();

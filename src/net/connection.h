@@ -66,6 +66,7 @@ class Connection final : public EventSource, private Timer {
   void close(bool broken);
 
   ReplyWriter& writer() { return writer_; }
+  const ReplyWriter& writer() const { return writer_; }
   BufferPool& buffers() { return host_.buffers(); }
   // Its writer was given something.
   void changed() { host_.on_changed(*this); }

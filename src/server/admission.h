@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/fair_share.h"
 #include "core/options.h"
 #include "core/round_budget.h"
 #include "core/stats.h"
@@ -28,7 +29,7 @@ class Admission {
   enum class Verdict : unsigned char {
     kAdmitted,
     kWait,  // the queue is full: the connection is in line and will be resumed
-    kBusy,  // the queue is full, and --overload says to refuse
+    kBusy,  // the queue is full, or nearly and the connection has had its share: refuse
   };
   // Stages the request as a task, if there is room for it. `overload`: what to do if not.
   Verdict admit(Connection& connection, std::string_view line, TimeUs now, Overload overload);
@@ -59,6 +60,8 @@ class Admission {
 
  private:
   bool has_room();
+  bool may_enter(const Connection& connection, TimeUs now);
+  void look_for_room();
 
   ThreadPool& pool_;
   ConnectionTable& connections_;
@@ -68,7 +71,9 @@ class Admission {
   std::vector<TaskPtr> staged_;
   std::vector<TaskPtr> cancelled_;
   std::deque<ConnectionId> waiting_;
+  FairShare share_of_room_;     // where requests are refused
   std::size_t room_ = 0;        // of the queue as last seen, less what is staged
+  std::size_t capacity_ = 0;    // of the queue as last seen
   bool room_is_fresh_ = false;  // seen in this round
   bool resuming_ = false;
   std::size_t share_ = 0;  // of the connection that is being resumed

@@ -1,6 +1,7 @@
 #include "server/clients.h"
 
 #include <cstring>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -78,6 +79,18 @@ void Clients::reconfigure() {
   timeouts_ = {
       .idle = options_.idle_timeout, .line = options_.line_timeout, .send = options_.send_timeout};
   connections_.for_each([](Connection& connection) { connection.reconfigure(); });
+  count_peers();
+}
+
+// Those who came before the limit was set count as well.
+void Clients::count_peers() {
+  const bool wanted = options_.max_connections_per_peer > 0;
+  if (wanted == std::exchange(counts_peers_, wanted)) return;
+  peers_.clear();
+  if (!wanted) return;
+  connections_.for_each([this](const Connection& connection) {
+    if (!connection.refused) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
+  });
 }
 
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
@@ -176,11 +189,7 @@ void Clients::on_expired(Connection& connection, Expiry expiry) {
 }
 
 void Clients::on_closed(Connection& connection, bool broken) {
-  if (const auto peer = peer_of_slot_.find(connection.id().slot); peer != peer_of_slot_.end()) {
-    const auto count = connections_of_peer_.find(peer->second);
-    if (--count->second == 0) connections_of_peer_.erase(count);
-    peer_of_slot_.erase(peer);
-  }
+  peers_.remove(connection.id().slot);
   if (connection.writer().unanswered() > 0) admission_.cancel(connection.id());
   connections_.bury(connection);
   if (accept_paused_) resume_accepting();
@@ -218,12 +227,12 @@ void Clients::on_accepted(Listener& listener, UniqueFd socket) {
 }
 
 Connection& Clients::let_in(UniqueFd socket) {
-  const bool count_peer = options_.max_connections_per_peer > 0;
-  const PeerKey peer = count_peer ? peer_key(socket.get()) : PeerKey();
   Connection& connection = connections_.add(std::move(socket), *this);
-  if (count_peer) {
-    ++connections_of_peer_[peer];
-    peer_of_slot_[connection.id().slot] = peer;
+  try {
+    if (counts_peers_) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
+  } catch (const std::bad_alloc&) {
+    connection.close(/*broken=*/true);
+    throw;
   }
   return connection;
 }
@@ -231,9 +240,7 @@ Connection& Clients::let_in(UniqueFd socket) {
 std::string_view Clients::reason_to_refuse(int socket) {
   if (served() >= options_.max_connections) return protocol::kTooManyConnections;
   if (options_.max_connections_per_peer == 0) return {};
-  const auto peer = connections_of_peer_.find(peer_key(socket));
-  const bool too_many =
-      peer != connections_of_peer_.end() && peer->second >= options_.max_connections_per_peer;
+  const bool too_many = peers_.count(peer_key(socket)) >= options_.max_connections_per_peer;
   return too_many ? protocol::kTooManyFromPeer : std::string_view();
 }
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <deque>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include "net/connection_table.h"
 #include "net/listener.h"
 #include "server/admission.h"
+#include "server/peer_counts.h"
 #include "server/reply_router.h"
 #include "sys/socket_address.h"
 
@@ -77,6 +77,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::string_view reason_to_refuse(int socket);
   void refuse(UniqueFd socket, std::string_view reason);
   void resume_accepting();
+  void count_peers();
 
   const Options& options_;
   ConnectionTable& connections_;
@@ -86,9 +87,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   ConnectionLimits limits_;
   ConnectionTimeouts timeouts_;
 
-  // Kept while --max-connections-per-peer is set.
-  std::map<PeerKey, std::size_t> connections_of_peer_;
-  std::map<std::uint32_t, PeerKey> peer_of_slot_;
+  PeerCounts peers_;  // kept while --max-connections-per-peer is set
 
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
@@ -96,6 +95,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::deque<ConnectionId> turns_;  // who has lines left over, the longest served last
   CallbackTimer retry_accept_;
   std::size_t refused_ = 0;
+  bool counts_peers_ = false;
   bool accept_paused_ = false;
   bool accept_failure_logged_ = false;
   bool limit_logged_ = false;

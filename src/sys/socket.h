@@ -52,6 +52,9 @@ void set_close_on_exec(int fd);
 // Small replies leave at once instead of waiting for the acknowledgement of the previous one. No
 // effect on other than TCP sockets.
 void set_no_delay(int fd);
+// Has the kernel ask a peer that has been silent for a minute whether it is still there, and break
+// the connection when three such questions, 10 s apart, find no answer. The same.
+void set_keep_alive(int fd);
 
 // Raises this process's limit of open descriptors as far as it may go; the limit then in force.
 std::size_t raise_descriptor_limit();

@@ -259,7 +259,12 @@ PeerKey peer_key(int fd) {
     std::memcpy(key.bytes.data(), &v4->sin_addr, sizeof v4->sin_addr);
   } else if (key.family == AF_INET6) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
-    std::memcpy(key.bytes.data(), &v6->sin6_addr, sizeof v6->sin6_addr);
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {  // an IPv4 client on a socket for both
+      key.family = AF_INET;
+      std::memcpy(key.bytes.data(), &v6->sin6_addr.s6_addr[12], sizeof(in_addr));
+    } else {
+      std::memcpy(key.bytes.data(), &v6->sin6_addr, sizeof v6->sin6_addr);
+    }
   } else if (key.family == AF_UNIX) {
     if (const auto credentials = credentials_of_peer(fd)) {
       std::memcpy(key.bytes.data(), &credentials->uid, sizeof credentials->uid);

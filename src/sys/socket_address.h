@@ -55,8 +55,8 @@ struct ListeningSocket {
 // address.
 std::vector<ListeningSocket> listen_on(const ListenAddress& address);
 
-// Who is at the other end, as far as limits are concerned: an IP address without the port, or the
-// user of a unix socket's peer.
+// Who is at the other end, as far as limits are concerned: an IP address without the port (an IPv4
+// one whatever the socket's family), or the user of a unix socket's peer.
 struct PeerKey {
   int family = 0;
   std::array<unsigned char, 16> bytes{};

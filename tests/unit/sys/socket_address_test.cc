@@ -1,6 +1,7 @@
 #include "sys/socket_address.h"
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -185,6 +186,30 @@ TEST_CASE("socket address: a file that is no socket is left alone") {
 TEST_CASE("socket address: a path that is too long for the kernel") {
   CHECK_THROWS_AS(listen_on(parse_listen_address("/tmp/" + std::string(200, 'x'))),
                   std::system_error);
+}
+
+TEST_CASE("socket address: an IPv4 client is the same on a socket for both families") {
+  // Fails when ::ffff:127.0.0.1 and 127.0.0.1 are two peers with a limit each.
+  const ListeningSocket four = listen_on_any_port();
+  const UniqueFd both = checked_fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  const int off = 0;
+  ::setsockopt(both.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  REQUIRE(::bind(both.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0);
+  REQUIRE(::listen(both.get(), 1) == 0);
+  sockaddr_in there{};
+  socklen_t length = sizeof any;
+  REQUIRE(::getsockname(both.get(), reinterpret_cast<sockaddr*>(&any), &length) == 0);
+  there.sin_family = AF_INET;
+  there.sin_port = any.sin6_port;
+  there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const UniqueFd mapped = checked_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+  REQUIRE(::connect(mapped.get(), reinterpret_cast<const sockaddr*>(&there), sizeof there) == 0);
+  const UniqueFd plain = connect_to(four.fd.get());
+  const UniqueFd by_six = checked_fd(::accept(both.get(), nullptr, nullptr), "accept");
+  const UniqueFd by_four = checked_fd(::accept(four.fd.get(), nullptr, nullptr), "accept");
+  CHECK((peer_key(by_six.get()) == peer_key(by_four.get())));
 }
 
 TEST_CASE("socket address: who is at the other end, whatever the port") {
