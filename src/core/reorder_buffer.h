@@ -48,12 +48,17 @@ class ReorderBuffer {
 
   // The next result in order, or null while it has not come.
   std::unique_ptr<Node> take_next() {
-    if (head_ == nullptr || head_->sequence != next_to_release_) return nullptr;
+    if (next() == nullptr) return nullptr;
     std::unique_ptr<Node> node(head_);
     head_ = head_->next;
     node->next = nullptr;
     ++next_to_release_;
     return node;
+  }
+
+  // What take_next() would give, still owned by the buffer.
+  const Node* next() const {
+    return head_ != nullptr && head_->sequence == next_to_release_ ? head_ : nullptr;
   }
 
   // The results that are held, in order.

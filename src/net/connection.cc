@@ -23,6 +23,7 @@ constexpr TimeUs kLookForDelivery = 10'000;
 Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
     : id_(id), socket_(std::move(socket)), host_(host), last_activity_(host.loop().now()) {
   set_no_delay(socket_.get());
+  set_keep_alive(socket_.get());
   interest_ = EPOLLIN;
   host_.loop().add(socket_.get(), interest_, *this);
   host_.memory().open(account_);
@@ -98,6 +99,22 @@ void Connection::memory_may_be_free() {
   host_.on_changed(*this);
 }
 
+void Connection::take_turn() {
+  if (closed() || to_be_carried_) return;
+  waiting_for_turn_ = false;
+  if (has_backlog()) {
+    admit_lines();
+  } else if (may_read()) {
+    read();
+  }
+  host_.on_changed(*this);
+}
+
+void Connection::wait_for_turn() {
+  if (std::exchange(waiting_for_turn_, true)) return;
+  host_.on_turn_over(*this);
+}
+
 void Connection::reconfigure() {
   if (phase_ == Phase::kServing) arm_timer();
   host_.on_changed(*this);
@@ -158,7 +175,7 @@ void Connection::settle() {
       unread_when_blocked_ = unacknowledged_output(socket_.get());
     }
   }
-  if (may_admit_more()) admit_lines();
+  if (!waiting_for_turn_ && may_admit_more()) admit_lines();
   if (complete()) {
     finish();
   } else {
@@ -204,7 +221,7 @@ bool Connection::has_backlog() const {
 }
 
 bool Connection::may_read() {
-  return !has_backlog() && pool_server::may_read(load(), host_.limits());
+  return !waiting_for_turn_ && !has_backlog() && pool_server::may_read(load(), host_.limits());
 }
 
 void Connection::read() {
@@ -212,9 +229,12 @@ void Connection::read() {
     host_.on_changed(*this);
     return;
   }
-  const std::span<char> all = host_.buffers().scratch();
-  const std::span<char> scratch = all.first(std::min(all.size(), room()));
-  const IoResult result = receive(socket_.get(), scratch);
+  if (sends_much_ && host_.budget().used_up()) {
+    wait_for_turn();
+    host_.on_changed(*this);
+    return;
+  }
+  const auto [result, received] = receive_some(room());
   switch (result.status) {
     case IoStatus::kAgain:
       return;
@@ -226,18 +246,30 @@ void Connection::read() {
       break;
     case IoStatus::kOk:
       last_activity_ = host_.loop().now();
-      reader_.feed({scratch.data(), result.bytes});
+      reader_.feed({received.data(), received.size()});
       host_.on_received(*this, result.bytes);
       break;
   }
   admit_lines();
-  wipe(scratch.first(result.bytes));
+  wipe(received);
   host_.on_changed(*this);
 }
 
-// What is owed from before a restart comes first. False: some of it still waits.
-bool Connection::admit_carried() {
-  while (carried_ != nullptr && !waiting_for_queue_ && may_admit(load(), host_.limits())) {
+// One recv, of at most so much and what the round's budget has left. What it brought lives until
+// the next one.
+std::pair<IoResult, std::span<char>> Connection::receive_some(std::size_t most) {
+  const std::span<char> scratch = host_.buffers().scratch();
+  most = std::min({most, scratch.size(), host_.budget().bytes_of_visit()});
+  const IoResult result = receive(socket_.get(), scratch.first(most));
+  host_.budget().spend_bytes(result.bytes);
+  sends_much_ = result.bytes == most;
+  return {result, scratch.first(result.bytes)};
+}
+
+// What is owed from before a restart comes first, `lines` of it at most. False: some of it still
+// waits.
+bool Connection::admit_carried(std::size_t& lines) {
+  for (; carried_ != nullptr && may_admit_more() && lines > 0; --lines) {
     if (!host_.on_carried_answer(*this, carried_->answers.front())) {
       waiting_for_queue_ = true;
       return false;
@@ -250,12 +282,24 @@ bool Connection::admit_carried() {
 }
 
 void Connection::admit_lines() {
-  if (!admit_carried()) {
-    reader_.keep_rest(host_.buffers());
-    return;
+  const std::size_t granted = host_.budget().lines_of_visit();
+  std::size_t lines = granted;
+  const bool any = admit_carried(lines) && admit_decoded(lines);
+  host_.budget().spend_lines(granted - lines);
+  reader_.keep_rest(host_.buffers());
+  if (!reader_.mid_line()) {
+    line_since_ = 0;
+  } else if (any || line_since_ == 0) {
+    line_since_ = host_.loop().now();
   }
+  // Only what is over the budget can be left that may be admitted.
+  if (may_admit_more()) wait_for_turn();
+}
+
+// Cuts lines out of what was received and admits `lines` of them at most; whether there were any.
+bool Connection::admit_decoded(std::size_t& lines) {
   bool any = false;
-  while (!waiting_for_queue_ && may_admit(load(), host_.limits())) {
+  for (; lines > 0 && !waiting_for_queue_ && may_admit(load(), host_.limits()); --lines) {
     const auto line = reader_.next(host_.max_line());
     if (!line) break;
     any = true;
@@ -266,12 +310,7 @@ void Connection::admit_lines() {
       waiting_for_queue_ = true;
     }
   }
-  reader_.keep_rest(host_.buffers());
-  if (!reader_.mid_line()) {
-    line_since_ = 0;
-  } else if (any || line_since_ == 0) {
-    line_since_ = host_.loop().now();
-  }
+  return any;
 }
 
 // Nothing more will come in, and nothing is owed.
@@ -297,9 +336,8 @@ void Connection::finish() {
 }
 
 void Connection::discard_input() {
-  const std::span<char> scratch = host_.buffers().scratch();
-  const IoResult result = receive(socket_.get(), scratch);
-  wipe(scratch.first(result.bytes));
+  const auto [result, received] = receive_some(SIZE_MAX);
+  wipe(received);
   const bool undelivered =
       farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0;
   // Quiet: nothing of the client's is unread, so closing sends no reset.
@@ -322,8 +360,11 @@ void Connection::update_interest() {
   }
   if (send_blocked_) wanted |= EPOLLOUT;
   if (wanted == interest_) return;
-  // The time that we did not read was not the client's.
-  if ((wanted & ~interest_ & EPOLLIN) != 0 && line_since_ != 0) line_since_ = host_.loop().now();
+  // The time that we did not read was not the client's, unless it sends too much at a time.
+  if ((wanted & ~interest_ & EPOLLIN) != 0 && line_since_ != 0 && !deaf_for_turn_) {
+    line_since_ = host_.loop().now();
+  }
+  deaf_for_turn_ = waiting_for_turn_ && !has_backlog();
   interest_ = wanted;
   host_.loop().modify(socket_.get(), interest_, *this);
 }

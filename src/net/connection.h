@@ -3,7 +3,9 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/ids.h"
@@ -12,6 +14,7 @@
 #include "net/connection_host.h"
 #include "net/reply_writer.h"
 #include "net/request_reader.h"
+#include "sys/socket.h"
 #include "sys/unique_fd.h"
 
 namespace pool_server {
@@ -45,6 +48,8 @@ class Connection final : public EventSource, private Timer {
   void starve();
   // After on_starved(): to be tried again.
   void memory_may_be_free();
+  // Admits some more of what was left over from its last turn, or reads on.
+  void take_turn();
   // The host's limits or time-outs have changed.
   void reconfigure();
   // Takes up what an earlier process left; before anything else happens to it.
@@ -76,14 +81,17 @@ class Connection final : public EventSource, private Timer {
   void close(bool broken);
 
   ReplyWriter& writer() { return writer_; }
+  const ReplyWriter& writer() const { return writer_; }
   BufferPool& buffers() { return host_.buffers(); }
   // Its writer was given something.
   void changed() { host_.on_changed(*this); }
   bool closed() const { return !socket_.valid(); }
   bool waiting_for_queue() const { return waiting_for_queue_; }
 
-  // For the host: it is on the list of connections to settle; it was refused and only hears why.
+  // For the host: it is on the list of connections to settle; its STATS are to be told at the end
+  // of the round; it was refused and only hears why.
   bool listed = false;
+  bool awaits_stats = false;
   bool refused = false;
 
  private:
@@ -97,8 +105,11 @@ class Connection final : public EventSource, private Timer {
   bool has_backlog() const;
   bool may_read();
   void read();
+  void wait_for_turn();
+  std::pair<IoResult, std::span<char>> receive_some(std::size_t most);
   void admit_lines();
-  bool admit_carried();
+  bool admit_carried(std::size_t& lines);
+  bool admit_decoded(std::size_t& lines);
   bool may_admit_more();
   bool complete() const;
   void finish();
@@ -133,8 +144,11 @@ class Connection final : public EventSource, private Timer {
   std::uint32_t interest_ = 0;
   Phase phase_ = Phase::kServing;
   bool waiting_for_queue_ = false;
-  bool starved_ = false;          // the host was told so, and has not come back to it
-  bool held_for_memory_ = false;  // what it waits for is not the queue, but memory
+  bool starved_ = false;           // the host was told so, and has not come back to it
+  bool held_for_memory_ = false;   // what it waits for is not the queue, but memory
+  bool waiting_for_turn_ = false;  // the host was told, and will call take_turn()
+  bool deaf_for_turn_ = false;     // the only reason why it is not read from
+  bool sends_much_ = false;        // the last recv brought as much as it could
   bool draining_ = false;
   bool to_be_carried_ = false;
   Farewell farewell_ = Farewell::kLinger;

@@ -7,6 +7,7 @@
 
 #include "core/memory_budget.h"
 #include "core/read_gate.h"
+#include "core/round_budget.h"
 #include "core/snapshot.h"
 #include "loop/event_loop.h"
 #include "loop/timers.h"
@@ -41,6 +42,8 @@ class ConnectionHost {
   virtual void on_starved(Connection& connection) = 0;
   // There is something to flush or to reconsider at the end of this round.
   virtual void on_changed(Connection& connection) = 0;
+  // It has lines left over from its turn: give it another one in a later round, by take_turn().
+  virtual void on_turn_over(Connection& connection) = 0;
   // The descriptor is closed; the object goes at the end of the round. `broken`: reset or timed
   // out, as opposed to an end in good order.
   virtual void on_closed(Connection& connection, bool broken) = 0;
@@ -55,6 +58,8 @@ class ConnectionHost {
   Timers& timers() { return timers_; }
   BufferPool& buffers() { return buffers_; }
   MemoryBudget& memory() { return memory_; }
+  // What connections may still do in this round. The host refills it.
+  RoundBudget& budget() { return budget_; }
 
  protected:
   ConnectionHost(EventLoop& loop, Timers& timers) : loop_(loop), timers_(timers) {}
@@ -65,6 +70,7 @@ class ConnectionHost {
   Timers& timers_;
   BufferPool buffers_;
   MemoryBudget memory_{SIZE_MAX};
+  RoundBudget budget_;
 };
 
 }  // namespace pool_server

@@ -26,7 +26,9 @@ class ReplyWriter {
 
   // Files the answer to a request that was charged so.
   void put(TaskPtr answer, std::size_t charge);
-  // The next answer whose turn has come; null: none. Its reply is to be appended.
+  // The next answer whose turn has come; null: none.
+  const Task* next() const { return order_.next(); }
+  // The same, taken: its reply is to be appended.
   TaskPtr take_next();
   void append(std::string_view reply, BufferPool& buffers);
 

@@ -34,8 +34,9 @@ Admission::Verdict Admission::admit(Connection& connection, std::string_view lin
   }
   // Those who wait come first, and each of them gets its share.
   const bool its_turn = resuming_ ? share_ > 0 : waiting_.empty();
-  if (!its_turn || !has_room()) {
-    if (overload == Overload::kReject) return Verdict::kBusy;
+  if (overload == Overload::kReject) {
+    if (!its_turn || !may_enter(connection, now)) return Verdict::kBusy;
+  } else if (!its_turn || !has_room()) {
     waiting_.push_back(connection.id());
     return Verdict::kWait;
   }
@@ -53,14 +54,14 @@ Admission::Verdict Admission::admit(Connection& connection, std::string_view lin
   return Verdict::kAdmitted;
 }
 
-void Admission::resume_waiting() {
+void Admission::resume_waiting(const RoundBudget& budget) {
   room_is_fresh_ = false;
   if (waiting_.empty()) return;
   const std::size_t free = pool_.queue().tell_when_room().free;
   room_ = free - std::min(free, staged_.size());
   room_is_fresh_ = true;
   resuming_ = true;
-  for (std::size_t left = waiting_.size(); left > 0 && room_ > 0; --left) {
+  for (std::size_t left = waiting_.size(); left > 0 && room_ > 0 && !budget.used_up(); --left) {
     Connection* connection = connections_.find(waiting_.front());
     waiting_.pop_front();
     share_ = std::max<std::size_t>(room_ / left, 1);
@@ -101,14 +102,24 @@ void Admission::cancel(ConnectionId connection) {
   cancelled_.clear();
 }
 
-// Looks at the queue at most once a round: what was free then is free still.
 bool Admission::has_room() {
-  if (room_ == 0 && !room_is_fresh_) {
-    const std::size_t free = pool_.queue().level().free;
-    room_ = free - std::min(free, staged_.size());
-    room_is_fresh_ = true;
-  }
+  if (room_ == 0) look_for_room();
   return room_ > 0;
+}
+
+// Where the queue may refuse, it is shared while room is short.
+bool Admission::may_enter(const Connection& connection, TimeUs now) {
+  if (room_ <= capacity_ / 2) look_for_room();
+  return share_of_room_.admits(connection.id().slot, connection.writer().unanswered(), room_,
+                               capacity_, now);
+}
+
+// At most once a round: what was free then is free still.
+void Admission::look_for_room() {
+  if (std::exchange(room_is_fresh_, true)) return;
+  const TaskQueue::Level level = pool_.queue().level();
+  room_ = level.free - std::min(level.free, staged_.size());
+  capacity_ = level.depth + level.free;
 }
 
 }  // namespace pool_server

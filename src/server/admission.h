@@ -6,7 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "core/fair_share.h"
 #include "core/options.h"
+#include "core/round_budget.h"
 #include "core/stats.h"
 #include "net/connection_table.h"
 #include "pool/task_recycler.h"
@@ -30,13 +32,13 @@ class Admission {
     kAdmitted,
     kWait,      // the queue is full: the connection is in line and will be resumed
     kNoMemory,  // not for this connection now (see MemoryBudget): it is to be offered again
-    kBusy,      // the queue is full, or memory is short, and --overload says to refuse
+    kBusy,  // the queue is full, or nearly and the connection has had its share, or memory is short
   };
   // Stages the request as a task, if there is room for it. `overload`: what to do if not.
   Verdict admit(Connection& connection, std::string_view line, TimeUs now, Overload overload);
 
-  // End of round: lets those in line go on, as far as there is room.
-  void resume_waiting();
+  // End of round: lets those in line go on, as far as there is room and the budget goes.
+  void resume_waiting(const RoundBudget& budget);
   // End of round: hands what is staged to the pool. True: there was something.
   bool submit(TimeUs now);
 
@@ -61,6 +63,8 @@ class Admission {
 
  private:
   bool has_room();
+  bool may_enter(const Connection& connection, TimeUs now);
+  void look_for_room();
 
   ThreadPool& pool_;
   ConnectionTable& connections_;
@@ -71,7 +75,9 @@ class Admission {
   std::vector<TaskPtr> staged_;
   std::vector<TaskPtr> cancelled_;
   std::deque<ConnectionId> waiting_;
+  FairShare share_of_room_;     // where requests are refused
   std::size_t room_ = 0;        // of the queue as last seen, less what is staged
+  std::size_t capacity_ = 0;    // of the queue as last seen
   bool room_is_fresh_ = false;  // seen in this round
   bool resuming_ = false;
   std::size_t share_ = 0;  // of the connection that is being resumed

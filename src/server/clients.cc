@@ -1,6 +1,7 @@
 #include "server/clients.h"
 
 #include <cstring>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -43,28 +44,21 @@ Clients::Clients(const Options& options, EventLoop& loop, Timers& timers,
 
 void Clients::listen(std::vector<ListeningSocket> sockets) {
   for (ListeningSocket& socket : sockets) {
-    std::string path = socket.remove_path_at_close ? socket.name : std::string();
-    listeners_.push_back(std::make_unique<Listener>(std::move(socket.fd), std::move(socket.name),
-                                                    std::move(path), loop(), *this));
+    listeners_.push_back(std::make_unique<Listener>(std::move(socket), loop(), *this));
     log::write(LogLevel::kInfo, "listening", {},
                fmt::format("listening on {}", listeners_.back()->name()));
   }
 }
 
-void Clients::settle() {
-  // Settling one connection may change it again: it then comes back in the same visit.
-  while (!changed_.empty()) {
-    settling_.swap(changed_);
-    for (const ConnectionId id : settling_) {
-      Connection* connection = connections_.find(id);
-      if (connection == nullptr) continue;
-      connection->listed = false;
-      connection->settle();
-    }
-    settling_.clear();
-  }
-  if (!starved_.empty() && !retry_starved_.armed()) {
-    timers().arm(retry_starved_, loop().now() + kRetryStarved);
+// A budget for each kind: neither they nor those of whom something was read can take it all.
+void Clients::give_turns() {
+  budget().refill();
+  admission_.resume_waiting(budget());
+  budget().refill();
+  for (std::size_t left = turns_.size(); left > 0 && !budget().used_up(); --left) {
+    Connection* connection = connections_.find(turns_.front());
+    turns_.pop_front();
+    if (connection != nullptr) connection->take_turn();
   }
 }
 
@@ -81,6 +75,22 @@ void Clients::feed_starved() {
                   starved_.size(), format_size(memory().held()), format_size(memory().limit())));
 }
 
+void Clients::settle() {
+  // Settling one connection may change it again: it then comes back in the next round.
+  settling_.swap(changed_);
+  for (const ConnectionId id : settling_) {
+    Connection* connection = connections_.find(id);
+    if (connection == nullptr) continue;
+    connection->listed = false;
+    connection->settle();
+  }
+  settling_.clear();
+  if (!starved_.empty() && !retry_starved_.armed()) {
+    timers().arm(retry_starved_, loop().now() + kRetryStarved);
+  }
+  budget().refill();
+}
+
 void Clients::reap() {
   connections_.reap();
 }
@@ -93,6 +103,18 @@ void Clients::reconfigure() {
   timeouts_ = {
       .idle = options_.idle_timeout, .line = options_.line_timeout, .send = options_.send_timeout};
   connections_.for_each([](Connection& connection) { connection.reconfigure(); });
+  count_peers();
+}
+
+// Those who came before the limit was set count as well.
+void Clients::count_peers() {
+  const bool wanted = options_.max_connections_per_peer > 0;
+  if (wanted == std::exchange(counts_peers_, wanted)) return;
+  peers_.clear();
+  if (!wanted) return;
+  connections_.for_each([this](const Connection& connection) {
+    if (!connection.refused) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
+  });
 }
 
 void Clients::make_room_to_reconfigure() {
@@ -202,6 +224,10 @@ void Clients::on_changed(Connection& connection) {
   changed_.push_back(connection.id());
 }
 
+void Clients::on_turn_over(Connection& connection) {
+  turns_.push_back(connection.id());
+}
+
 void Clients::on_expired(Connection& connection, Expiry expiry) {
   if (expiry == Expiry::kSend) {  // it reads nothing, so there is nothing to say to it
     ++counters_.slow_readers;
@@ -215,11 +241,7 @@ void Clients::on_expired(Connection& connection, Expiry expiry) {
 }
 
 void Clients::on_closed(Connection& connection, bool broken) {
-  if (const auto peer = peer_of_slot_.find(connection.id().slot); peer != peer_of_slot_.end()) {
-    const auto count = connections_of_peer_.find(peer->second);
-    if (--count->second == 0) connections_of_peer_.erase(count);
-    peer_of_slot_.erase(peer);
-  }
+  peers_.remove(connection.id().slot);
   if (connection.writer().unanswered() > 0) admission_.cancel(connection.id());
   connections_.bury(connection);
   if (accept_paused_) resume_accepting();
@@ -230,7 +252,11 @@ void Clients::on_closed(Connection& connection, bool broken) {
              fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
 }
 
-void Clients::on_accepted(UniqueFd socket) {
+void Clients::on_accepted(Listener& listener, UniqueFd socket) {
+  if (std::exchange(listener.failure_told, false)) {
+    log::write(LogLevel::kInfo, "accept-resumed", {},
+               fmt::format("accepting connections on {} again", listener.name()));
+  }
   if (std::exchange(accept_failure_logged_, false)) {
     log::write(LogLevel::kInfo, "accept-resumed", {}, "accepting connections again");
   }
@@ -248,17 +274,17 @@ void Clients::on_accepted(UniqueFd socket) {
                {{"POOL_SERVER_CONNECTION", id_of(connection)}, {"POOL_SERVER_PEER", address}},
                fmt::format("connection {} from {}", connection.serial(), address));
   } catch (const std::system_error& error) {  // no memory for it in the kernel
-    on_accept_failed(error.code().value());
+    on_no_resources(error.code().value());
   }
 }
 
 Connection& Clients::let_in(UniqueFd socket) {
-  const bool count_peer = options_.max_connections_per_peer > 0;
-  const PeerKey peer = count_peer ? peer_key(socket.get()) : PeerKey();
   Connection& connection = connections_.add(std::move(socket), *this);
-  if (count_peer) {
-    ++connections_of_peer_[peer];
-    peer_of_slot_[connection.id().slot] = peer;
+  try {
+    if (counts_peers_) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
+  } catch (const std::bad_alloc&) {
+    connection.close(/*broken=*/true);
+    throw;
   }
   return connection;
 }
@@ -266,9 +292,7 @@ Connection& Clients::let_in(UniqueFd socket) {
 std::string_view Clients::reason_to_refuse(int socket) {
   if (served() >= options_.max_connections) return protocol::kTooManyConnections;
   if (options_.max_connections_per_peer == 0) return {};
-  const auto peer = connections_of_peer_.find(peer_key(socket));
-  const bool too_many =
-      peer != connections_of_peer_.end() && peer->second >= options_.max_connections_per_peer;
+  const bool too_many = peers_.count(peer_key(socket)) >= options_.max_connections_per_peer;
   return too_many ? protocol::kTooManyFromPeer : std::string_view();
 }
 
@@ -288,7 +312,7 @@ void Clients::refuse(UniqueFd socket, std::string_view reason) {
   connection.refuse(text, /*linger=*/++refused_ <= kLingeringRefusals);
 }
 
-void Clients::on_accept_failed(int error) {
+void Clients::on_no_resources(int error) {
   if (!std::exchange(accept_failure_logged_, true)) {
     log::write(LogLevel::kWarning, "accept-paused", {},
                fmt::format("cannot accept connections for now: {}", std::strerror(error)));
@@ -298,11 +322,30 @@ void Clients::on_accept_failed(int error) {
   timers().arm(retry_accept_, loop().now() + kRetryAccept);
 }
 
+void Clients::on_accept_failed(Listener& listener, int error) {
+  if (!std::exchange(listener.failure_told, true)) {
+    log::write(LogLevel::kWarning, "accept-paused", {},
+               fmt::format("cannot accept connections on {} for now: {}", listener.name(),
+                           std::strerror(error)));
+  }
+  if (!retry_accept_.armed()) timers().arm(retry_accept_, loop().now() + kRetryAccept);
+}
+
+void Clients::on_listener_dead(Listener& listener, int error) {
+  log::write(LogLevel::kError, "listener-dead", {},
+             fmt::format("no more connections on {}, it does not listen any more: {}",
+                         listener.name(), std::strerror(error)));
+}
+
 void Clients::resume_accepting() {
   accept_paused_ = false;
   timers().disarm(retry_accept_);
   if (lame_duck_) return;
-  for (const auto& listener : listeners_) listener->resume();
+  try {
+    for (const auto& listener : listeners_) listener->resume();
+  } catch (const std::system_error& error) {
+    on_no_resources(error.code().value());
+  }
 }
 
 }  // namespace pool_server

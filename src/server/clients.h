@@ -1,6 +1,6 @@
 #pragma once
 
-#include <map>
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +12,7 @@
 #include "net/connection_table.h"
 #include "net/listener.h"
 #include "server/admission.h"
+#include "server/peer_counts.h"
 #include "server/reply_router.h"
 #include "sys/socket_address.h"
 
@@ -25,8 +26,13 @@ class Clients final : public ConnectionHost, public ListenerHost {
 
   void listen(std::vector<ListeningSocket> sockets);
 
+  // End of round: serves those who wait for room in the queue, and those who have lines left over
+  // from an earlier round.
+  void give_turns();
   // End of round: flushes replies, admits what became possible.
   void settle();
+  // Some of that is left for the next round, which is not to be waited for.
+  bool has_work_left() const { return !turns_.empty() || !changed_.empty(); }
   void reap();
 
   // Options have changed. Allocates nothing if make_room_to_reconfigure() went before, between the
@@ -63,6 +69,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_sent(Connection& connection, std::size_t bytes) override;
   void on_starved(Connection& connection) override { starved_.push_back(connection.id()); }
   void on_changed(Connection& connection) override;
+  void on_turn_over(Connection& connection) override;
   void on_closed(Connection& connection, bool broken) override;
   std::size_t max_line() const override { return options_.max_line; }
   const ConnectionLimits& limits() const override { return limits_; }
@@ -70,8 +77,10 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_expired(Connection& connection, Expiry expiry) override;
 
   // ListenerHost
-  void on_accepted(UniqueFd socket) override;
-  void on_accept_failed(int error) override;
+  void on_accepted(Listener& listener, UniqueFd socket) override;
+  void on_no_resources(int error) override;
+  void on_accept_failed(Listener& listener, int error) override;
+  void on_listener_dead(Listener& listener, int error) override;
 
  private:
   bool answer(Connection& connection, std::string_view line, Overload overload);
@@ -81,6 +90,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void refuse(UniqueFd socket, std::string_view reason);
   void resume_accepting();
   void feed_starved();
+  void count_peers();
 
   const Options& options_;
   ConnectionTable& connections_;
@@ -90,17 +100,17 @@ class Clients final : public ConnectionHost, public ListenerHost {
   ConnectionLimits limits_;
   ConnectionTimeouts timeouts_;
 
-  // Kept while --max-connections-per-peer is set.
-  std::map<PeerKey, std::size_t> connections_of_peer_;
-  std::map<std::uint32_t, PeerKey> peer_of_slot_;
+  PeerCounts peers_;  // kept while --max-connections-per-peer is set
 
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
   std::vector<ConnectionId> starved_;  // in the order in which they are fed
+  std::deque<ConnectionId> turns_;     // who has lines left over, the longest served last
   CallbackTimer retry_accept_;
   CallbackTimer retry_starved_;
   std::size_t refused_ = 0;
+  bool counts_peers_ = false;
   bool accept_paused_ = false;
   bool lame_duck_ = false;
   bool accept_failure_logged_ = false;

@@ -1,5 +1,6 @@
 #include "server/reply_router.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/protocol.h"
@@ -10,6 +11,8 @@ namespace {
 
 // A STATS is made when its turn comes; this is more than it takes with every number at its longest.
 constexpr std::size_t kStatsCharge = 1024;  // bytes
+// To each of them something is sent at the end of the round.
+constexpr std::size_t kMostToldStats = 32;
 
 }  // namespace
 
@@ -86,16 +89,39 @@ void ReplyRouter::answer_stats(Connection& connection) {
 }
 
 void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t charge) {
+  connection.writer().put(std::move(answer), charge);
+  release(connection, /*stats=*/nullptr);
+}
+
+void ReplyRouter::tell_stats() {
+  if (stats_due_.empty()) return;
+  const std::string stats = render_stats_() + '\n';
+  for (std::size_t left = std::min(stats_due_.size(), kMostToldStats); left > 0; --left) {
+    Connection* connection = connections_.find(stats_due_.front());
+    stats_due_.pop_front();
+    if (connection == nullptr) continue;
+    connection->awaits_stats = false;
+    release(*connection, &stats);
+  }
+}
+
+// Appends what has its turn to the output. `stats`: as they are now; null: not known.
+void ReplyRouter::release(Connection& connection, const std::string* stats) {
   ReplyWriter& writer = connection.writer();
-  writer.put(std::move(answer), charge);
-  while (TaskPtr next = writer.take_next()) {
-    if (next->kind == Task::Kind::kStats) {
-      next->reply = render_stats_();
-      next->reply.push_back('\n');
+  while (const Task* next = writer.next()) {
+    const bool asks_stats = next->kind == Task::Kind::kStats;
+    if (asks_stats && stats == nullptr) {
+      if (!connection.awaits_stats) stats_due_.push_back(connection.id());
+      connection.awaits_stats = true;
+      break;
     }
-    if (next->outcome == Outcome::kError) ++counters_.errors;
-    writer.append(next->reply, connection.buffers());
-    recycler_.give(std::move(next));
+    TaskPtr answer = writer.take_next();
+    writer.append(asks_stats ? *stats : answer->reply, connection.buffers());
+    if (answer->outcome == Outcome::kError) {
+      ++counters_.errors;
+      stats = nullptr;
+    }
+    recycler_.give(std::move(answer));
   }
   connection.changed();
 }

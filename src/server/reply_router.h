@@ -1,9 +1,9 @@
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "core/stats.h"
 #include "core/task.h"
@@ -29,14 +29,22 @@ class ReplyRouter {
   void answer_carried(Connection& connection, const CarriedAnswer& answer);
   void answer_stats(Connection& connection);
 
+  // End of round: tells the statistics to those whose STATS has its turn, so many at a time,
+  // rendered once for all of them. They count every answer that the connection was given before
+  // them, so a STATS behind a further error waits for the next round.
+  void tell_stats();
+  bool owes_stats() const { return !stats_due_.empty(); }
+
  private:
   void pass_on(TaskPtr ended);
   void put(Connection& connection, TaskPtr answer, std::size_t charge);
+  void release(Connection& connection, const std::string* stats);
 
   ConnectionTable& connections_;
   Counters& counters_;
   TaskRecycler& recycler_;
   std::function<std::string()> render_stats_;
+  std::deque<ConnectionId> stats_due_;  // whose next answer is a STATS
 };
 
 }  // namespace pool_server

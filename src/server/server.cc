@@ -94,8 +94,9 @@ Server::End Server::end_cut_short() {
 // for completions comes last, so that a worker needs to wake the loop only when it really sleeps.
 TimeUs Server::end_of_round(TimeUs now) {
   drain_.begin_if_asked();
-  admission_.resume_waiting();
+  clients_.give_turns();
   bool submitted = admission_.submit(now);
+  router_.tell_stats();
   clients_.settle();
   submitted |= admission_.submit(now);  // settling may have admitted more
   clients_.reap();
@@ -106,7 +107,7 @@ TimeUs Server::end_of_round(TimeUs now) {
   // A restart is the only way on, if there is someone to ask for one.
   if (watch_.pool_is_stuck() && service_manager::is_listening()) drain_.stop_now();
   if (drain_.draining()) drain(now);
-  if (came_back) return 0;
+  if (came_back || clients_.has_work_left() || router_.owes_stats()) return 0;
   return next_inspection == kNever ? kNever : std::max<TimeUs>(next_inspection - now, 0);
 }
 

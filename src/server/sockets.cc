@@ -16,7 +16,7 @@ StartingSockets take_sockets(const Options& options) {
   for (auto& [fd, name] : service_manager::take_passed_fds()) {
     if (service_manager::is_stream_listener(fd.get())) {
       std::string address = local_name(fd.get());
-      sockets.listeners.push_back({std::move(fd), std::move(address), false});
+      sockets.listeners.push_back({std::move(fd), std::move(address), {}});
     } else if (name == Handover::kName) {
       sockets.handovers.push_back(std::move(fd));
     } else {

@@ -60,8 +60,24 @@ AcceptResult accept_connection(int listener) {
       case ENOBUFS:
       case ENOMEM:
         return {AcceptStatus::kNoResources, UniqueFd(), errno};
-      default:  // accept(2): errors of the connection itself are passed on here
+      case EBADF:
+      case EINVAL:  // shut down
+      case ENOTSOCK:
+        return {AcceptStatus::kDead, UniqueFd(), errno};
+      case ECONNABORTED:
+      // accept(2): errors of the connection itself, of whatever protocol, are passed on here.
+      case ECONNRESET:
+      case EHOSTDOWN:
+      case EHOSTUNREACH:
+      case ENETDOWN:
+      case ENETUNREACH:
+      case ENONET:
+      case ENOPROTOOPT:
+      case EPROTO:
+      case ETIMEDOUT:
         return {AcceptStatus::kGone, UniqueFd(), errno};
+      default:  // EPERM and EACCES, and what is unknown: the connection is still there
+        return {AcceptStatus::kRefused, UniqueFd(), errno};
     }
   }
 }
@@ -102,6 +118,18 @@ void set_close_on_exec(int fd) {
 void set_no_delay(int fd) {
   const int on = 1;
   (void)::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void set_keep_alive(int fd) {
+  const int idle = 60;      // s
+  const int interval = 10;  // s
+  const int probes = 3;
+  const int on = 1;
+  // The first fails where it is not TCP.
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) != 0) return;
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+  (void)::setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+  (void)::setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
 std::size_t raise_descriptor_limit() {

@@ -30,12 +30,14 @@ enum class AcceptStatus : unsigned char {
   kAgain,        // no one is waiting
   kGone,         // this one left before it was accepted; try the next
   kNoResources,  // out of descriptors or memory: the connection stays in the backlog
+  kRefused,      // something forbids it (a policy, say): the same, and it may be allowed again
+  kDead,         // the listener is none any more: shut down, or no listening socket
 };
 
 struct AcceptResult {
   AcceptStatus status = AcceptStatus::kAgain;
   UniqueFd socket;  // non-blocking, close-on-exec; valid with kOk
-  int error = 0;    // errno with kNoResources
+  int error = 0;    // errno with all but kOk and kAgain
 };
 
 AcceptResult accept_connection(int listener);
@@ -53,6 +55,9 @@ void set_close_on_exec(int fd);
 // Small replies leave at once instead of waiting for the acknowledgement of the previous one. No
 // effect on other than TCP sockets.
 void set_no_delay(int fd);
+// Has the kernel ask a peer that has been silent for a minute whether it is still there, and break
+// the connection when three such questions, 10 s apart, find no answer. The same.
+void set_keep_alive(int fd);
 
 // Raises this process's limit of open descriptors as far as it may go; the limit then in force.
 std::size_t raise_descriptor_limit();

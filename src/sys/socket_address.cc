@@ -14,6 +14,7 @@
 #include <optional>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 namespace pool_server {
 
@@ -85,7 +86,8 @@ std::system_error listen_error(int error, const std::string& name) {
   return {error, std::generic_category(), "cannot listen on " + name};
 }
 
-UniqueFd bind_and_listen(Address& address, const std::string& name) {
+// `file` is given what a unix socket leaves in the file system.
+UniqueFd bind_and_listen(Address& address, const std::string& name, SocketFile* file = nullptr) {
   UniqueFd fd(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd.valid()) throw listen_error(errno, name);
   const int on = 1;
@@ -96,9 +98,9 @@ UniqueFd bind_and_listen(Address& address, const std::string& name) {
   if (address.family() == AF_INET6) {
     (void)::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
   }
-  if (::bind(fd.get(), address.raw(), address.length) != 0 || ::listen(fd.get(), SOMAXCONN) != 0) {
-    throw listen_error(errno, name);
-  }
+  if (::bind(fd.get(), address.raw(), address.length) != 0) throw listen_error(errno, name);
+  if (file != nullptr) *file = SocketFile(name);
+  if (::listen(fd.get(), SOMAXCONN) != 0) throw listen_error(errno, name);
   return fd;
 }
 
@@ -129,7 +131,10 @@ ListeningSocket listen_on_path(const std::string& path) {
   std::memcpy(local->sun_path, path.c_str(), path.size() + 1);
   address.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + path.size() + 1);
   if (is_stale(address)) ::unlink(path.c_str());
-  return {bind_and_listen(address, path), path, true};
+  ListeningSocket socket;
+  socket.name = path;
+  socket.fd = bind_and_listen(address, path, &socket.file);
+  return socket;
 }
 
 bool family_is_missing(int error) {
@@ -147,7 +152,7 @@ std::vector<ListeningSocket> listen_on_hosts(const ListenAddress& wanted) {
       UniqueFd fd = bind_and_listen(*address, name_of(*address));
       if (port == 0) port = bound_port(fd.get());
       std::string name = local_name(fd.get());
-      sockets.push_back({std::move(fd), std::move(name), false});
+      sockets.push_back({std::move(fd), std::move(name), {}});
     } catch (const std::system_error& error) {
       if (!wanted.any_host_suffices || !family_is_missing(error.code().value())) throw;
       missing = error;
@@ -173,6 +178,28 @@ std::string name_by(int (*get_name)(int, sockaddr*, socklen_t*), int fd) {
 }
 
 }  // namespace
+
+SocketFile::SocketFile(std::string path) : path_(std::move(path)) {
+  struct stat status {};
+  if (::lstat(path_.c_str(), &status) != 0) path_.clear();  // somebody was quick to remove it
+  device_ = status.st_dev;
+  inode_ = status.st_ino;
+}
+
+SocketFile& SocketFile::operator=(SocketFile&& other) noexcept {
+  if (this == &other) return *this;
+  remove();
+  path_ = std::exchange(other.path_, {});
+  device_ = other.device_;
+  inode_ = other.inode_;
+  return *this;
+}
+
+void SocketFile::remove() {
+  struct stat status {};
+  if (path_.empty() || ::lstat(path_.c_str(), &status) != 0) return;
+  if (status.st_dev == device_ && status.st_ino == inode_) ::unlink(path_.c_str());
+}
 
 ListenAddress parse_listen_address(const std::string& text) {
   ListenAddress address;
@@ -232,7 +259,12 @@ PeerKey peer_key(int fd) {
     std::memcpy(key.bytes.data(), &v4->sin_addr, sizeof v4->sin_addr);
   } else if (key.family == AF_INET6) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
-    std::memcpy(key.bytes.data(), &v6->sin6_addr, sizeof v6->sin6_addr);
+    if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {  // an IPv4 client on a socket for both
+      key.family = AF_INET;
+      std::memcpy(key.bytes.data(), &v6->sin6_addr.s6_addr[12], sizeof(in_addr));
+    } else {
+      std::memcpy(key.bytes.data(), &v6->sin6_addr, sizeof v6->sin6_addr);
+    }
   } else if (key.family == AF_UNIX) {
     if (const auto credentials = credentials_of_peer(fd)) {
       std::memcpy(key.bytes.data(), &credentials->uid, sizeof credentials->uid);

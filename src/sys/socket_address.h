@@ -1,8 +1,11 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <compare>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sys/unique_fd.h"
@@ -22,10 +25,29 @@ struct ListenAddress {
 };
 ListenAddress parse_listen_address(const std::string& text);
 
+// The file of a unix socket that this process has bound. Goes with its owner, unless another socket
+// has taken its place by then.
+class SocketFile {
+ public:
+  SocketFile() = default;
+  // Of the socket that was just bound to `path`.
+  explicit SocketFile(std::string path);
+  SocketFile(SocketFile&& other) noexcept { *this = std::move(other); }
+  SocketFile& operator=(SocketFile&& other) noexcept;
+  ~SocketFile() { remove(); }
+
+ private:
+  void remove();
+
+  std::string path_;  // empty: none
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
 struct ListeningSocket {
   UniqueFd fd;       // non-blocking, close-on-exec, listening
   std::string name;  // as it is bound: "127.0.0.1:9090", "[::1]:9090", "/run/x.sock"
-  bool remove_path_at_close = false;
+  SocketFile file;   // of a unix socket that this process made
 };
 
 // Binds and listens; with port 0 the kernel chooses one, the same for all hosts. A unix socket's
@@ -33,8 +55,8 @@ struct ListeningSocket {
 // address.
 std::vector<ListeningSocket> listen_on(const ListenAddress& address);
 
-// Who is at the other end, as far as limits are concerned: an IP address without the port, or the
-// user of a unix socket's peer.
+// Who is at the other end, as far as limits are concerned: an IP address without the port (an IPv4
+// one whatever the socket's family), or the user of a unix socket's peer.
 struct PeerKey {
   int family = 0;
   std::array<unsigned char, 16> bytes{};

@@ -3,12 +3,14 @@
 import os
 import signal
 import unittest
+from pathlib import Path
 
 from client import Client
 from harness import ServerTestCase
 from procfs import bytes_in_flight
 from timing import PATIENCE, wait_until
 
+ESTABLISHED, KEEP_ALIVE = "01", "02"  # of /proc/net/tcp
 TOO_MANY = "ERROR: too many connections"
 TOO_MANY_OF_ONE = "ERROR: too many connections from this client"
 
@@ -145,6 +147,32 @@ class PeerLimit(ServerTestCase):
             self.assertEqual(client.ask("echo in"), "result: in")
         self.assertEqual(server.stats()["refused"], 0)
 
+    def test_set_by_a_reload(self):
+        """Fails when a limit set by a reload ignores who is connected already, or one taken away and set again counts on."""
+        config = f"{self.temporary_directory()}/config"
+
+        def configure(limit):
+            with open(config, "w") as file:
+                file.write(f"max-connections-per-peer={limit}\n")
+        configure(0)
+        server = self.start(f"--config={config}")
+        clients = [self.connect(server) for _ in range(3)]
+        for client in clients:
+            self.assertEqual(client.ask("echo in"), "result: in")
+        for number, limit in enumerate((2, 0, 3)):
+            configure(limit)
+            server.signal(signal.SIGHUP)
+            wait_until(lambda: len(server.log_lines("configuration reloaded")) == number + 1, "the reload")
+            if limit:
+                self.assertEqual(self.connect(server).rest(), [TOO_MANY_OF_ONE])
+        clients.pop().close()
+
+        def served():
+            client = self.connect(server)
+            client.send("echo in")
+            return client.line() == "result: in"
+        wait_until(served, "a place is free again")
+
     def start_unix(self):
         directory = self.temporary_directory()
         os.chmod(directory, 0o755)
@@ -168,6 +196,28 @@ class PeerLimit(ServerTestCase):
             os.seteuid(0)
         self.assertEqual(self.connect(server).rest(), [TOO_MANY_OF_ONE])
         self.assertEqual(others[0].ask("echo still in"), "result: still in")
+
+
+class VanishedPeers(ServerTestCase):
+    def keep_alive_seconds(self, port):
+        """What the kernel's timers say of connections to the server: seconds until it asks the peer."""
+        found = []
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            kind, left = fields[5].split(":")
+            if int(fields[1].split(":")[1], 16) == port and fields[3] == ESTABLISHED and kind == KEEP_ALIVE:
+                found.append(int(left, 16) / os.sysconf("SC_CLK_TCK"))
+        return found
+
+    def test_tcp_keep_alive(self):
+        """Fails when a client that vanished without a word keeps its place for ever."""
+        server = self.start()
+        client = self.connect(server)
+        self.assertEqual(client.ask("echo x"), "result: x")
+        left = wait_until(lambda: self.keep_alive_seconds(server.port), "a keep-alive timer runs", PATIENCE / 4)
+        self.assertEqual(len(left), 1)
+        self.assertLessEqual(left[0], 60.5)
+        self.assertGreater(left[0], 60 - PATIENCE)
 
 
 class UnsentLimit(ServerTestCase):

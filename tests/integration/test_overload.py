@@ -1,5 +1,7 @@
 """More work than the pool can do: who is served, who waits, who is told no."""
 
+import threading
+
 from harness import ServerTestCase
 from timing import Stopwatch, wait_until
 
@@ -138,6 +140,45 @@ class WaitOrReject(ServerTestCase):
                 server, filler, _ = self.start_full(f"--overload={overload}")
                 self.assertEqual(server.stats()["queue_depth"], 4)
                 self.assertFalse(filler.has_input())
+
+
+class RejectFairly(ServerTestCase):
+    """Greedy clients that send more than is done fill the queue at any time; refused are they, not the others."""
+
+    def check(self, greedy_count, queue):
+        server = self.start("--workers=2", f"--queue-capacity={queue}", "--overload=reject")
+        greedy = [self.connect(server) for _ in range(greedy_count)]
+        flood = b"sleep 1\n" * 40
+        stop = threading.Event()
+
+        def keep_sending(client):
+            while not stop.is_set():
+                client.send_bytes(flood)
+                client.lines(40)
+        threads = [threading.Thread(target=keep_sending, args=(client,)) for client in greedy]
+        for thread in threads:
+            thread.start()
+        try:
+            server.wait_for_stats(lambda s: s["shed_busy"] > 500, "a queue that is full again and again")
+            polite = self.connect(server)
+            replies = [polite.ask("sleep 1") for _ in range(200)]
+            newcomers = [self.connect(server).ask("echo x") for _ in range(50)]
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual((replies.count(BUSY), newcomers.count(BUSY)), (0, 0))
+        stats = server.stats()
+        self.assertGreater(stats["shed_busy"], 500)
+        self.assertEqual(stats["shed"], stats["shed_busy"])
+
+    def test_four_greedy_clients(self):
+        """Fails when connections that keep the queue full leave no room for one that asks for little."""
+        self.check(4, queue=100)
+
+    def test_a_small_queue(self):
+        """Fails when shares of a small queue are rounded so that nothing is left."""
+        self.check(3, queue=16)
 
 
 class QueueTimeout(ServerTestCase):

@@ -307,5 +307,63 @@ TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is sho
   CHECK(host.memory().held() == 0);
 }
 
+TEST_CASE_FIXTURE(Fixture, "connection: answers a turn of lines, the rest waits for the next one") {
+  // Fails when one read's lines are all admitted in one visit, lost, or read beyond.
+  host.gives_turns = false;
+  host.bounds.max_unanswered = SIZE_MAX;
+  auto [id, client] = host.connect();
+  std::string lines;
+  const std::size_t count = 2 * RoundBudget::kLinesOfTurn + 10;
+  for (std::size_t i = 0; i < count; ++i) lines += "a\n";
+  client.send(lines);
+  REQUIRE(asked(RoundBudget::kLinesOfTurn));
+  driver.run_rounds(3);
+  CHECK(host.requests.size() == RoundBudget::kLinesOfTurn);
+  CHECK(host.turns == std::vector<ConnectionId>{id});
+  const std::size_t received = host.received;
+  client.send("last\n");
+  CHECK(driver.is_quiet());
+  CHECK(host.received == received);
+  host.answer_all();  // being settled is no turn
+  driver.run_rounds(3);
+  CHECK(host.requests.empty());
+  host.gives_turns = true;
+  REQUIRE(asked(RoundBudget::kLinesOfTurn + 11));
+  CHECK(host.requests.back().text == "last");
+}
+
+TEST_CASE_FIXTURE(Fixture, "connection: when others use up the budget, a few lines are admitted") {
+  // Fails when a used-up budget starves a client that asks for little, or does not bound one that
+  // asks for much.
+  host.gives_turns = false;
+  auto [id, client] = host.connect();
+  host.budget().spend_lines(RoundBudget::kLinesOfRound);
+  client.send("1\n2\n3\n4\n5\n6\n");
+  REQUIRE(asked(RoundBudget::kFewestLines));
+  CHECK(host.requests.size() == RoundBudget::kFewestLines);
+  host.gives_turns = true;
+  REQUIRE(asked(6));
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "connection: who sends more than is read waits for its turn to be read") {
+  // Fails when bytes without an end of line have no bound for a round.
+  host.gives_turns = false;
+  auto [id, client] = host.connect();
+  client.send(std::string(RoundBudget::kBytesOfRound / 4, 'x'));
+  CHECK(driver.run_until([&] { return host.received >= 64 * 1024; }));
+  driver.run_rounds(1);
+  const std::size_t received = host.received;
+  host.budget().spend_bytes(RoundBudget::kBytesOfRound);
+  host.table.find(id)->on_events(EPOLLIN);
+  CHECK(host.received == received);
+  CHECK(host.turns == std::vector<ConnectionId>{id});
+  CHECK(driver.is_quiet());
+  host.gives_turns = true;
+  CHECK(driver.run_until([&] { return host.received == RoundBudget::kBytesOfRound / 4; }));
+  client.send("\nok\n");
+  REQUIRE(asked(1));
+}
+
 }  // namespace
 }  // namespace pool_server

@@ -13,8 +13,11 @@ namespace {
 struct Door final : ListenerHost {
   std::vector<UniqueFd> accepted;
   std::vector<int> failures;
-  void on_accepted(UniqueFd socket) override { accepted.push_back(std::move(socket)); }
-  void on_accept_failed(int error) override { failures.push_back(error); }
+  std::vector<int> deaths;
+  void on_accepted(Listener&, UniqueFd socket) override { accepted.push_back(std::move(socket)); }
+  void on_no_resources(int error) override { failures.push_back(error); }
+  void on_accept_failed(Listener&, int error) override { failures.push_back(error); }
+  void on_listener_dead(Listener&, int error) override { deaths.push_back(error); }
 };
 
 struct Fixture {
@@ -22,7 +25,7 @@ struct Fixture {
   Door door;
   ListeningSocket socket = listen_on_any_port();
   int fd = socket.fd.get();
-  Listener listener{std::move(socket.fd), socket.name, "", driver.loop, door};
+  Listener listener{std::move(socket), driver.loop, door};
 
   bool accepted(std::size_t count) {
     return driver.run_until([&] { return door.accepted.size() >= count; });
@@ -65,21 +68,35 @@ TEST_CASE_FIXTURE(Fixture, "listener: out of descriptors is told, once a round a
   CHECK(accepted(1));
 }
 
-TEST_CASE("listener: takes the file of a unix socket away with it, if that is its own") {
-  for (const bool own : {true, false}) {
-    const TemporaryDirectory directory;
-    const std::string path = directory.file("socket");
-    LoopDriver driver;
-    Door door;
-    auto sockets = listen_on(parse_listen_address(path));
-    {
-      const Listener listener(std::move(sockets.front().fd), path, own ? path : "", driver.loop,
-                              door);
-      CHECK(listener.name() == path);
-      CHECK(::access(path.c_str(), F_OK) == 0);
-    }
-    CHECK((::access(path.c_str(), F_OK) == 0) == !own);
+TEST_CASE_FIXTURE(Fixture, "listener: one that was shut down is told once, paused or not") {
+  // Fails when EPOLLHUP, which cannot be masked, keeps the loop busy.
+  SUBCASE("while it listens") {}
+  SUBCASE("while it is paused") {
+    listener.pause();
   }
+  ::shutdown(fd, SHUT_RDWR);
+  driver.run_rounds(3);
+  CHECK(driver.is_quiet());
+  listener.resume();
+  CHECK(driver.run_until([&] { return !door.deaths.empty(); }));
+  listener.resume();
+  CHECK(driver.is_quiet());
+  CHECK(door.deaths == std::vector<int>{EINVAL});
+  CHECK(door.failures.empty());
+}
+
+TEST_CASE("listener: takes the file of a unix socket away with it") {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("socket");
+  LoopDriver driver;
+  Door door;
+  auto sockets = listen_on(parse_listen_address(path));
+  {
+    const Listener listener(std::move(sockets.front()), driver.loop, door);
+    CHECK(listener.name() == path);
+    CHECK(::access(path.c_str(), F_OK) == 0);
+  }
+  CHECK(::access(path.c_str(), F_OK) != 0);
 }
 
 }  // namespace

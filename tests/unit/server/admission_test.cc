@@ -92,10 +92,10 @@ TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets a
   admission.submit(1);
   CHECK(pool.queue().level().free == 0);
 
-  admission.resume_waiting();  // no room: nothing moves
+  admission.resume_waiting(RoundBudget());  // no room: nothing moves
   CHECK(admission.staged() == 0);
   take_queued();
-  admission.resume_waiting();
+  admission.resume_waiting(RoundBudget());
   CHECK(admission.staged() == 4);
   admission.submit(2);
   CHECK(take_queued() == std::map<std::uint32_t, int>{{first_id.slot, 2}, {second_id.slot, 2}});
@@ -106,7 +106,7 @@ TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets a
   CHECK(desk.table.find(third_id)->waiting_for_queue());
   std::map<std::uint32_t, int> served;
   for (int round = 0; round < 10; ++round) {
-    admission.resume_waiting();
+    admission.resume_waiting(RoundBudget());
     admission.submit(3);
     CHECK(pool.queue().level().depth <= 4);
     for (const auto& [slot, count] : take_queued()) served[slot] += count;
@@ -127,7 +127,7 @@ TEST_CASE_FIXTURE(Fixture, "admission: with --overload reject nobody waits") {
   CHECK_FALSE(desk.table.find(id)->waiting_for_queue());
   admission.submit(1);
   take_queued();
-  admission.resume_waiting();
+  admission.resume_waiting(RoundBudget());
   desk.verdicts.clear();
   ask(client, 1);
   CHECK(desk.verdicts == std::vector<V>{V::kAdmitted});
@@ -156,10 +156,27 @@ TEST_CASE_FIXTURE(Fixture, "admission: those in line who have left give up their
   admission.submit(1);
   desk.table.find(first_id)->close(/*broken=*/true);
   admission.cancel(first_id);
-  admission.resume_waiting();
+  admission.resume_waiting(RoundBudget());
   CHECK(admission.staged() == 2);
   admission.submit(2);
   CHECK(take_queued() == std::map<std::uint32_t, int>{{second_id.slot, 2}});
+}
+
+TEST_CASE_FIXTURE(Fixture, "admission: who waits in line goes on as far as the budget goes") {
+  // Fails when the loop serves everyone in line in one round however many they are.
+  auto [first_id, first] = desk.connect();
+  auto [second_id, second] = desk.connect();
+  ask(first, 5);
+  ask(second, 5);
+  admission.submit(1);
+  take_queued();
+  RoundBudget budget;
+  budget.spend_lines(RoundBudget::kLinesOfRound);
+  admission.resume_waiting(budget);
+  CHECK(admission.staged() == 0);
+  CHECK(desk.table.find(first_id)->waiting_for_queue());
+  admission.resume_waiting(RoundBudget());
+  CHECK(admission.staged() == 4);
 }
 
 TEST_CASE_FIXTURE(Fixture, "admission: counts what ended, and the time it took") {

@@ -15,7 +15,9 @@ struct Fixture {
   FakeHost host{driver};
   Counters counters;
   TaskRecycler recycler;
+  int rendered = 0;
   ReplyRouter router{host.table, counters, recycler, [this] {
+                       ++rendered;
                        return "stats: completed=" + std::to_string(counters.completed) +
                               " errors=" + std::to_string(counters.errors);
                      }};
@@ -76,7 +78,42 @@ TEST_CASE_FIXTURE(Fixture, "B4: STATS counts all that was answered before it") {
   router.answer_stats(connection());
   router.deliver(ended(1, Outcome::kError));
   router.deliver(ended(0));
+  CHECK(heard() == "result: a\nERROR: b\n");
+  CHECK(router.owes_stats());
+  router.tell_stats();
+  CHECK_FALSE(router.owes_stats());
   CHECK(heard() == "result: a\nERROR: b\nstats: completed=2 errors=1\n");
+}
+
+TEST_CASE_FIXTURE(Fixture, "B4: STATS is rendered once a round, however many ask") {
+  // Fails when each STATS of a pipeline, or of each connection, is rendered for itself.
+  auto [other_id, other] = host.connect();
+  for (int i = 0; i < 100; ++i) {
+    router.answer_stats(connection());
+    router.answer_stats(*host.table.find(other_id));
+  }
+  CHECK(rendered == 0);
+  router.tell_stats();
+  CHECK(rendered == 1);
+  CHECK_FALSE(router.owes_stats());
+  CHECK(connection().writer().unanswered() == 0);
+  CHECK(host.table.find(other_id)->writer().unanswered() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "B4: STATS behind a further error is told with the next round's") {
+  // Fails when a STATS is answered by a text from before an error that its client was told first.
+  router.answer_stats(connection());
+  router.answer_error(connection(), "no");
+  router.answer_stats(connection());
+  router.answer_stats(connection());
+  router.tell_stats();
+  CHECK(router.owes_stats());
+  router.tell_stats();
+  CHECK_FALSE(router.owes_stats());
+  CHECK(rendered == 2);
+  const std::string before = "stats: completed=0 errors=0\n";
+  const std::string after = "stats: completed=0 errors=1\n";
+  CHECK(heard() == before + "ERROR: no\n" + after + after);
 }
 
 TEST_CASE_FIXTURE(Fixture, "B3: an overdue task is answered once, its late result is dropped") {

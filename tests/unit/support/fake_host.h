@@ -112,6 +112,7 @@ class FakeHost : public ConnectionHost {
   void on_changed(Connection& connection) override {
     if (!std::exchange(connection.listed, true)) changed_.push_back(connection.id());
   }
+  void on_turn_over(Connection& connection) override { turns.push_back(connection.id()); }
   void on_closed(Connection& connection, bool broken) override {
     closed.push_back({connection.id(), broken});
     table.bury(connection);
@@ -135,18 +136,25 @@ class FakeHost : public ConnectionHost {
   std::vector<std::pair<ConnectionId, bool>> closed;  // bool: broken
   std::vector<Expiry> expired;
   std::vector<ConnectionId> starved;
+  std::vector<ConnectionId> turns;  // given at the end of the round, while `gives_turns`
+  bool gives_turns = true;
   ConnectionTable table;
 
  private:
   void end_round() {
-    while (!changed_.empty()) {
-      for (const ConnectionId id : std::exchange(changed_, {})) {
-        Connection* connection = table.find(id);
-        if (connection == nullptr) continue;
-        connection->listed = false;
-        connection->settle();
+    budget().refill();
+    if (gives_turns) {
+      for (const ConnectionId id : std::exchange(turns, {})) {
+        if (Connection* connection = table.find(id)) connection->take_turn();
       }
     }
+    for (const ConnectionId id : std::exchange(changed_, {})) {
+      Connection* connection = table.find(id);
+      if (connection == nullptr) continue;
+      connection->listed = false;
+      connection->settle();
+    }
+    budget().refill();
     table.reap();
   }
   static void file(Connection& connection, TaskPtr answer, std::size_t text_bytes) {

@@ -1,6 +1,7 @@
 #include "sys/socket_address.h"
 
 #include <doctest/doctest.h>
+#include <netinet/in.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -90,7 +91,6 @@ TEST_CASE("socket address: port 0 is one port, the same on every host") {
     CHECK(service_manager::is_stream_listener(socket.fd.get()));
     CHECK(is_nonblocking(socket.fd.get()));
     CHECK(closes_on_exec(socket.fd.get()));
-    CHECK_FALSE(socket.remove_path_at_close);
   }
   CHECK(sockets.front().name.starts_with("127.0.0.1:"));
   if (sockets.size() == 2) CHECK(sockets.back().name.starts_with("[::1]:"));
@@ -140,15 +140,38 @@ TEST_CASE("socket address: a unix socket that a killed server left is replaced")
   {
     const auto first = listen_on(address);
     REQUIRE(first.size() == 1);
-    CHECK(first.front().remove_path_at_close);
     CHECK(first.front().name == address.path);
     CHECK(local_name(first.front().fd.get()) == "unix:" + address.path);
     // While it is alive, nobody else gets it, and it stays reachable.
     CHECK_THROWS_AS(listen_on(address), std::system_error);
     CHECK(connect_to(first.front().fd.get()).valid());
+    CHECK(::link(address.path.c_str(), directory.file("left").c_str()) == 0);
   }
-  const auto second = listen_on(address);  // the file is there still
+  // As a server leaves it that is killed.
+  REQUIRE(::rename(directory.file("left").c_str(), address.path.c_str()) == 0);
+  const auto second = listen_on(address);
   CHECK(connect_to(second.front().fd.get()).valid());
+}
+
+TEST_CASE("socket address: the file of a unix socket goes with it, and no other does") {
+  // Fails when the file outlives its socket, or another server's is removed in its place.
+  const TemporaryDirectory directory;
+  const ListenAddress address = parse_listen_address(directory.file("socket"));
+  auto first = listen_on(address);
+  ListeningSocket moved = std::move(first.front());
+  first.clear();
+  CHECK(::access(address.path.c_str(), F_OK) == 0);
+  SUBCASE("it is ours") {
+    moved = {};
+    CHECK(::access(address.path.c_str(), F_OK) != 0);
+  }
+  SUBCASE("another one has taken its place") {
+    ::unlink(address.path.c_str());
+    const auto second = listen_on(address);
+    moved = {};
+    CHECK(connect_to(second.front().fd.get()).valid());
+    CHECK(::access(address.path.c_str(), F_OK) == 0);
+  }
 }
 
 TEST_CASE("socket address: a file that is no socket is left alone") {
@@ -163,6 +186,30 @@ TEST_CASE("socket address: a file that is no socket is left alone") {
 TEST_CASE("socket address: a path that is too long for the kernel") {
   CHECK_THROWS_AS(listen_on(parse_listen_address("/tmp/" + std::string(200, 'x'))),
                   std::system_error);
+}
+
+TEST_CASE("socket address: an IPv4 client is the same on a socket for both families") {
+  // Fails when ::ffff:127.0.0.1 and 127.0.0.1 are two peers with a limit each.
+  const ListeningSocket four = listen_on_any_port();
+  const UniqueFd both = checked_fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+  sockaddr_in6 any{};
+  any.sin6_family = AF_INET6;
+  const int off = 0;
+  ::setsockopt(both.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  REQUIRE(::bind(both.get(), reinterpret_cast<const sockaddr*>(&any), sizeof any) == 0);
+  REQUIRE(::listen(both.get(), 1) == 0);
+  sockaddr_in there{};
+  socklen_t length = sizeof any;
+  REQUIRE(::getsockname(both.get(), reinterpret_cast<sockaddr*>(&any), &length) == 0);
+  there.sin_family = AF_INET;
+  there.sin_port = any.sin6_port;
+  there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const UniqueFd mapped = checked_fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
+  REQUIRE(::connect(mapped.get(), reinterpret_cast<const sockaddr*>(&there), sizeof there) == 0);
+  const UniqueFd plain = connect_to(four.fd.get());
+  const UniqueFd by_six = checked_fd(::accept(both.get(), nullptr, nullptr), "accept");
+  const UniqueFd by_four = checked_fd(::accept(four.fd.get(), nullptr, nullptr), "accept");
+  CHECK((peer_key(by_six.get()) == peer_key(by_four.get())));
 }
 
 TEST_CASE("socket address: who is at the other end, whatever the port") {
