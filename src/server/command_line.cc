@@ -275,6 +275,7 @@ void check_handler(const std::string& path, std::vector<std::string>& faults) {
 }
 
 void answer_check(CommandLine& result, const std::string& path) {
+  result.is_check = true;
   std::vector<std::string> faults = check_config(path);
   if (faults.empty()) check_handler(path, faults);
   if (faults.empty()) {

@@ -17,6 +17,7 @@ struct CommandLine {
   // Set when there is nothing to run: a question was answered (--help, --version, --check-config),
   // or something is wrong.
   std::optional<int> exit_status;
+  bool is_check = false;            // the question was --check-config
   std::string answer;               // for standard output
   std::vector<std::string> faults;  // for standard error, a line each
 };

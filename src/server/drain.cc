@@ -42,7 +42,7 @@ void Drain::on_events(std::uint32_t) {
     }
     const bool first = lifecycle_.running();
     lifecycle_.request_stop(loop_.now(), options_.drain_timeout);
-    log::write(LogLevel::kInfo, "stopping", {},
+    log::write(LogLevel::kInfo, first ? log::Event("stopping") : log::Event("stopping-at-once"), {},
                fmt::format("{} from process {}: {}", signal_name(signal->number), signal->sender,
                            first ? "finishing the work that was accepted" : "stopping at once"));
     if (!first) continue;

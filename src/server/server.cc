@@ -1,13 +1,18 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <exception>
+#include <stdexcept>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "handlers/registry.h"
 #include "server/log.h"
 #include "server/reload.h"
 #include "sys/clock.h"
 #include "sys/service_manager.h"
+#include "sys/socket.h"
 
 namespace pool_server {
 
@@ -15,6 +20,21 @@ namespace {
 
 // At a stop, tasks that were given up long ago have this long to come back.
 constexpr TimeUs kLastChance = 1'000'000;
+
+// One line for all faults, as a file that is none has one in each of its lines.
+void refuse_reload(const std::vector<std::string>& faults) {
+  const std::string others =
+      faults.size() > 1 ? fmt::format(" (and {} more faults)", faults.size() - 1) : std::string();
+  log::write(LogLevel::kError, "reload-failed", {},
+             fmt::format("configuration not changed: {}{}",
+                         faults.empty() ? "nothing to run" : faults.front(), others));
+}
+
+// Descriptors that must be had at the limit, too: a reload opens the configuration; a hand-over
+// takes a socket pair, what waits in it, and a pipe to hear of the service manager (store_fd()).
+std::size_t wanted_in_reserve() {
+  return service_manager::is_listening() ? 8 : 1;
+}
 
 }  // namespace
 
@@ -44,8 +64,10 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
   }
   configure_queue();
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
+  check_descriptors(sockets.handovers.size());
   succession_.inherit(std::move(sockets.handovers));  // those who waited come before newcomers
   clients_.listen(std::move(sockets.listeners));
+  reserve_.hold(wanted_in_reserve());
 }
 
 Server::~Server() {
@@ -93,8 +115,9 @@ TimeUs Server::end_of_round(TimeUs now) {
   // A restart is the only way on, if there is someone to ask for one.
   if (watch_.pool_is_stuck() && service_manager::is_listening()) drain_.stop_now();
   if (drain_.draining()) drain(now);
+  const TimeUs again = std::min(next_inspection, housekeeping_.tell_rest(now));
   if (came_back) return 0;
-  return next_inspection == kNever ? kNever : std::max<TimeUs>(next_inspection - now, 0);
+  return again == kNever ? kNever : std::max<TimeUs>(again - now, 0);
 }
 
 void Server::on_events(std::uint32_t) {
@@ -103,6 +126,7 @@ void Server::on_events(std::uint32_t) {
 
 void Server::begin_drain() {
   service_manager::notify("STOPPING=1");
+  reserve_.release();
   clients_.begin_drain(/*carry=*/options_.preserve_connections && succession_.prepare());
 }
 
@@ -117,22 +141,38 @@ void Server::drain(TimeUs now) {
 // Between two rounds, when nothing is staged that was admitted under the old limits.
 void Server::reload() {
   service_manager::notify_reloading();
-  const CommandLine wanted = read_options_();
-  if (wanted.exit_status) {
-    for (const std::string& fault : wanted.faults) {
-      log::write(LogLevel::kError, "reload-failed", {},
-                 fmt::format("configuration not changed: {}", fault));
+  try {
+    reserve_.release();
+    const CommandLine wanted = read_options_();
+    reserve_.hold(wanted_in_reserve());
+    if (wanted.exit_status) {
+      refuse_reload(wanted.faults);
+    } else {
+      apply_reloadable(wanted.options, options_);
+      log::set_level(options_.log_level);
+      configure_queue();
+      housekeeping_.reconfigure();
+      admission_.forget_room();
+      clients_.reconfigure();
+      log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
     }
-  } else {
-    apply_reloadable(wanted.options, options_);
-    log::set_level(options_.log_level);
-    configure_queue();
-    housekeeping_.reconfigure();
-    admission_.forget_room();
-    clients_.reconfigure();
-    log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
+  } catch (const std::exception& error) {  // no memory for it
+    refuse_reload({error.what()});
   }
   service_manager::notify("READY=1");  // whatever came of it, the manager waits for this
+}
+
+void Server::check_descriptors(std::size_t ending) {
+  const std::size_t wanted = wanted_in_reserve() + 1;
+  reserve_.hold(wanted);
+  const std::size_t missing = wanted - std::min(wanted, reserve_.size() + ending);
+  reserve_.release();
+  if (missing == 0) return;
+  const std::size_t limit = raise_descriptor_limit();
+  throw std::runtime_error(
+      fmt::format("the limit of {} open descriptors (LimitNOFILE=, ulimit -n) leaves none for a "
+                  "client: it takes {} at the least",
+                  limit, limit + missing));
 }
 
 void Server::configure_queue() {

@@ -22,6 +22,7 @@
 #include "server/reply_router.h"
 #include "server/sockets.h"
 #include "server/succession.h"
+#include "sys/descriptor_reserve.h"
 #include "sys/signal_fd.h"
 #include "sys/socket_address.h"
 
@@ -51,12 +52,16 @@ class Server final : private RoundHooks, private EventSource {
   // EventSource, of the completion queue's eventfd
   void on_events(std::uint32_t events) override;
 
+  // Throws std::runtime_error when the limit of descriptors leaves none for a client, `ending` of
+  // those that are open aside.
+  void check_descriptors(std::size_t ending);
   void configure_queue();
   void begin_drain();
   void reload();
   void drain(TimeUs now);
   StatsView view();
 
+  DescriptorReserve reserve_;
   Options options_;  // changed by reload() only, between two rounds
   Counters counters_;
   Timers timers_;

@@ -29,8 +29,9 @@ std::optional<SignalFd::Signal> SignalFd::next() {
   return Signal{static_cast<int>(info.ssi_signo), static_cast<pid_t>(info.ssi_pid)};
 }
 
-void ignore_sigpipe() {
+void ignore_write_signals() {
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
 }
 
 }  // namespace pool_server
