@@ -172,7 +172,6 @@ void Clients::on_closed(Connection& connection, bool broken) {
   connections_.bury(connection);
   if (accept_paused_) resume_accepting();
   if (connection.refused) --refused_;
-  if (served() < options_.max_connections) limit_logged_ = false;
   if (!log::enabled(LogLevel::kDebug)) return;
   log::write(LogLevel::kDebug, "disconnected", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
              fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
@@ -223,12 +222,10 @@ std::string_view Clients::reason_to_refuse(int socket) {
 // A newcomer over a limit is told so, rather than left in the backlog to wonder.
 void Clients::refuse(UniqueFd socket, std::string_view reason) {
   ++counters_.refused;
-  if (!std::exchange(limit_logged_, true)) {
-    const std::string peer = peer_name(socket.get());
-    log::write(LogLevel::kWarning, "connection-limit", {{"POOL_SERVER_PEER", peer}},
-               fmt::format("refusing connections, {} are open, the first from {}: {}", served(),
-                           peer, reason));
-  }
+  const std::string peer = peer_name(socket.get());
+  log::write(LogLevel::kWarning, "connection-limit", {{"POOL_SERVER_PEER", peer}},
+             fmt::format("refusing connections, {} are open, this one from {}: {}", served(), peer,
+                         reason));
   std::string text;
   protocol::append_reply(Outcome::kError, reason, text);
   Connection& connection = connections_.add(std::move(socket), *this);

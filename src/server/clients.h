@@ -88,7 +88,6 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::size_t refused_ = 0;
   bool accept_paused_ = false;
   bool accept_failure_logged_ = false;
-  bool limit_logged_ = false;
 };
 
 }  // namespace pool_server

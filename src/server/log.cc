@@ -30,8 +30,6 @@ struct Context {
 };
 Context context;
 
-LogLimiter limiter(kEvents.size());
-
 // Messages that could not be written, and have not been told of.
 struct Dropped {
   // At the least between two tries to tell. Who tries for no other reason than that doubles it each
@@ -114,6 +112,7 @@ class ThreadFlag final : public spdlog::custom_flag_formatter {
 };
 
 std::unique_ptr<spdlog::logger> logger;
+std::unique_ptr<LogLimiter> limiter;  // there with the logger
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
@@ -172,6 +171,7 @@ void set_up(LogLevel level) {
   }
   logger = std::make_unique<spdlog::logger>("pool-server", std::move(sink));
   logger->set_error_handler([](const std::string&) {});  // a log that fails is no event
+  limiter = std::make_unique<LogLimiter>(kEvents.size());
   set_level(level);
 }
 
@@ -204,7 +204,7 @@ void write_for_thread(std::string_view thread, LogLevel level, Event event,
     deliver(level, with, message);
     return;
   }
-  const auto left_out = limiter.admit(event.index(), level, monotonic_now());
+  const auto left_out = limiter->admit(event.index(), level, monotonic_now());
   if (!left_out) return;
   with.left_out = *left_out;
   if (*left_out == 0) {
@@ -215,19 +215,19 @@ void write_for_thread(std::string_view thread, LogLevel level, Event event,
 }
 
 TimeUs tell_missing(TimeUs now) {
-  if (now >= limiter.due()) tell_left_out(limiter.take_due(now));
-  if (dropped.count == 0) return limiter.due();
+  if (now >= limiter->due()) tell_left_out(limiter->take_due(now));
+  if (dropped.count == 0) return limiter->due();
   if (now - dropped.tried_at >= dropped.pause) {
     const bool told = tell_dropped(now);
     dropped.pause = told ? Dropped::kPause : std::min(2 * dropped.pause, Dropped::kLongestPause);
   }
   const TimeUs again = dropped.count == 0 ? kNever : dropped.tried_at + dropped.pause;
-  return std::min(again, limiter.due());
+  return std::min(again, limiter->due());
 }
 
 void tell_all_missing() {
   if (logger == nullptr) return;
-  tell_left_out(limiter.take_all());
+  tell_left_out(limiter->take_all());
   if (dropped.count > 0) tell_dropped(monotonic_now());
 }
 
