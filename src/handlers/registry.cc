@@ -84,7 +84,7 @@ std::unique_ptr<HandlerModule> load_handler(const Options& options) {
     settings.refuse_unknown();
     return module;
   } catch (const std::invalid_argument& fault) {
-    throw std::runtime_error("handler '" + name + "' cannot start: " + fault.what());
+    throw ConfigurationError("handler '" + name + "' cannot start: " + fault.what());
   }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -14,8 +15,15 @@ bool handler_exists(std::string_view name);
 std::string built_in_handlers();                  // "digest, drill, ..."
 std::string handler_path(std::string_view name);  // where the handlers' directory would have it
 
+// What is wrong with the options will be wrong at the next try, too.
+class ConfigurationError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // The handler that `options` ask for. Throws std::runtime_error that says why it cannot do its
-// work.
+// work; of a built-in one that refuses its options, ConfigurationError. (What a plug-in refuses may
+// be what it found outside.)
 std::unique_ptr<HandlerModule> load_handler(const Options& options);
 
 }  // namespace pool_server

@@ -142,9 +142,9 @@ Clients::Debts Clients::debts() {
 
 void Clients::toggle_lame_duck() {
   lame_duck_ = !lame_duck_;
-  log::write(LogLevel::kInfo, lame_duck_ ? "lame-duck" : "lame-duck-ended", {},
-             lame_duck_
-                 ? fmt::format("SIGUSR2: no newcomers, serving the {} that are here", served())
+  log::write(
+      LogLevel::kInfo, lame_duck_ ? log::Event("lame-duck") : log::Event("lame-duck-ended"), {},
+      lame_duck_ ? fmt::format("SIGUSR2: no newcomers, serving the {} that are here", served())
                  : "SIGUSR2: newcomers are served again");
   for (const auto& listener : listeners_) {
     if (lame_duck_) {
@@ -246,7 +246,6 @@ void Clients::on_closed(Connection& connection, bool broken) {
   connections_.bury(connection);
   if (accept_paused_) resume_accepting();
   if (connection.refused) --refused_;
-  if (served() < options_.max_connections) limit_logged_ = false;
   if (!log::enabled(LogLevel::kDebug)) return;
   log::write(LogLevel::kDebug, "disconnected", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
              fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
@@ -299,12 +298,10 @@ std::string_view Clients::reason_to_refuse(int socket) {
 // A newcomer over a limit is told so, rather than left in the backlog to wonder.
 void Clients::refuse(UniqueFd socket, std::string_view reason) {
   ++counters_.refused;
-  if (!std::exchange(limit_logged_, true)) {
-    const std::string peer = peer_name(socket.get());
-    log::write(LogLevel::kWarning, "connection-limit", {{"POOL_SERVER_PEER", peer}},
-               fmt::format("refusing connections, {} are open, the first from {}: {}", served(),
-                           peer, reason));
-  }
+  const std::string peer = peer_name(socket.get());
+  log::write(LogLevel::kWarning, "connection-limit", {{"POOL_SERVER_PEER", peer}},
+             fmt::format("refusing connections, {} are open, this one from {}: {}", served(), peer,
+                         reason));
   std::string text;
   protocol::append_reply(Outcome::kError, reason, text);
   Connection& connection = connections_.add(std::move(socket), *this);

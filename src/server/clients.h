@@ -114,7 +114,6 @@ class Clients final : public ConnectionHost, public ListenerHost {
   bool accept_paused_ = false;
   bool lame_duck_ = false;
   bool accept_failure_logged_ = false;
-  bool limit_logged_ = false;
 };
 
 }  // namespace pool_server

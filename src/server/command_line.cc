@@ -120,6 +120,7 @@ void parse(const std::vector<std::string>& arguments, CommandLine& result) {
     return fail(result, kExitUsage, {std::string(error.what()) + " (see pool-server --help)"});
   }
   const bool checking = has_check->count() > 0;
+  result.is_check = checking;
   if (checking || has_config->count() > 0) {
     std::vector<std::string> faults = read_config(checking ? to_check : config, list);
     const int exit_status = checking ? kExitFailure : kExitUsage;

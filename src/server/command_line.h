@@ -17,7 +17,8 @@ struct CommandLine {
   // Set when there is nothing to run: a question was answered (--help, --version, --check-config),
   // or something is wrong.
   std::optional<int> exit_status;
-  std::string answer;  // for standard output
+  bool is_check = false;  // the question was --check-config
+  std::string answer;     // for standard output
   // For standard error, a line each. None, though the exit status is not 0: there was no memory to
   // say that there is none.
   std::vector<std::string> faults;

@@ -55,7 +55,7 @@ void Drain::ask_for_stop(const SignalFd::Signal& signal) {
                                        ? "handing over"
                                        : "finishing the work that was accepted";
   log::write(
-      LogLevel::kInfo, "stopping", {},
+      LogLevel::kInfo, first ? log::Event("stopping") : log::Event("stopping-at-once"), {},
       fmt::format("{} from process {}: {}", signal_name(signal.number), signal.sender, meaning));
   if (first) begin_asked_ = true;
 }

@@ -16,6 +16,8 @@ constexpr TimeUs kGrowSample = 2'000;
 // While there are more workers than the least, to find out whether they are needed.
 constexpr TimeUs kShrinkSample = 250'000;
 
+// What the service manager did not take is tried again after this long.
+constexpr TimeUs kRetryNotify = 100'000;
 // A thread that could not be created is tried again after this long.
 constexpr TimeUs kRetryStart = 1'000'000;
 
@@ -92,6 +94,20 @@ void Housekeeping::tell_status(TimeUs now) {
   if (status == status_) return;
   status_ = std::move(status);
   service_manager::notify("STATUS=" + status_);
+}
+
+TimeUs Housekeeping::tell_rest(TimeUs now) {
+  TimeUs again = kNever;
+  if (service_manager::flush()) {
+    deaf_logged_ = false;
+  } else {
+    again = now + kRetryNotify;
+    if (!std::exchange(deaf_logged_, true)) {
+      log::write(LogLevel::kWarning, "manager-not-reading", {},
+                 "the service manager does not take notifications: they are sent when it does");
+    }
+  }
+  return std::min(again, log::tell_missing(now));
 }
 
 void Housekeeping::size_pool(TimeUs now) {

@@ -29,6 +29,9 @@ class Housekeeping {
   void reconfigure();
   // End of round.
   void tick(TimeUs now);
+  // Last in the round: tells what the service manager did not take and the log left out. Returns
+  // when it is to be called again; kNever: not before there is more to tell.
+  TimeUs tell_rest(TimeUs now);
 
  private:
   void feed_watchdog(TimeUs now);
@@ -51,6 +54,7 @@ class Housekeeping {
   std::string status_;      // as told last
   TimeUs next_status_ = 0;  // at most one a second
   CallbackTimer status_due_;
+  bool deaf_logged_ = false;
 
   PoolSizer sizer_;
   TimeUs last_sample_ = 0;

@@ -5,11 +5,13 @@
 #include <spdlog/sinks/base_sink.h>
 
 #include <algorithm>
-#include <array>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "core/log_limiter.h"
+#include "sys/clock.h"
 #include "sys/crash_report.h"
 #include "sys/journal.h"
 #include "sys/log_fd.h"
@@ -21,35 +23,25 @@ namespace {
 // What goes with the message that is being logged. One thread logs, so one place is enough.
 struct Context {
   std::string_view thread = "main";
-  std::string_view event;
+  const EventInfo* event = nullptr;
   std::initializer_list<Field> fields;
+  std::uint64_t left_out = 0;  // before this one
+  bool is_count = false;       // it tells of those that were left out, and of nothing else
 };
 Context context;
 
-// The events that the message catalog (packaging/systemd/pool-server.catalog) explains.
-struct CatalogEntry {
-  std::string_view event;
-  std::string_view message_id;
-};
-constexpr std::array kCatalog = {
-    CatalogEntry{"started", "e2e80f523afd49d995d95e7572010e56"},
-    CatalogEntry{"stopped", "60f73d493bc54e53b18a18eb12545bec"},
-    CatalogEntry{"task-timeout", "7435456a707c4605b8381466377c2c5d"},
-    CatalogEntry{"worker-start-failed", "a154a4339f0c496c86e11993a3e3c133"},
-    CatalogEntry{"accept-paused", "dddb425f8d7f425196aaeb459ae7ea55"},
-    CatalogEntry{"connection-limit", "32ca7becf0a14d1da36d942c911f36db"},
-    CatalogEntry{"reload-failed", "15813264dd6c427d9f3cd6ef36e4881e"},
-    CatalogEntry{"restored", "184ca17dce8c4afcbd63e42a5b78d055"},
-    CatalogEntry{"handed-over", "d779a3c3a08c488b9d4d534b057b7860"},
-    CatalogEntry{"worker-stuck", "125bde6b979c4c7ebe87c39db38b2558"},
-    CatalogEntry{"pool-stuck", "c26c727e096e4bab9af8c47e557304d9"},
-    CatalogEntry{"crashed", "2dcbd50db61448729558da9e72b9d7c7"},
-};
+// Messages that could not be written, and have not been told of.
+struct Dropped {
+  // At the least between two tries to tell. Who tries for no other reason than that doubles it each
+  // time: a log that has stopped for good must not keep the loop awake.
+  static constexpr TimeUs kPause = 1'000'000;
+  static constexpr TimeUs kLongestPause = 64 * kPause;
 
-std::string_view message_id_of(std::string_view event) {
-  const auto* entry = std::ranges::find(kCatalog, event, &CatalogEntry::event);
-  return entry == kCatalog.end() ? std::string_view() : entry->message_id;
-}
+  std::uint64_t count = 0;
+  TimeUs tried_at = -kPause;
+  TimeUs pause = kPause;
+};
+Dropped dropped;
 
 int syslog_priority(spdlog::level::level_enum level) {
   switch (level) {
@@ -69,33 +61,43 @@ int syslog_priority(spdlog::level::level_enum level) {
 
 using NullMutex = spdlog::details::null_mutex;  // one thread logs
 
-class JournalSink final : public spdlog::sinks::base_sink<NullMutex> {
-  void sink_it_(const spdlog::details::log_msg& message) override {
+// Counts what it could not deliver.
+class Sink : public spdlog::sinks::base_sink<NullMutex> {
+  virtual bool deliver(const spdlog::details::log_msg& message) = 0;  // may throw
+
+  void sink_it_(const spdlog::details::log_msg& message) final {
+    ++dropped.count;
+    if (deliver(message)) --dropped.count;
+  }
+  void flush_() final {}
+};
+
+class JournalSink final : public Sink {
+  bool deliver(const spdlog::details::log_msg& message) override {
     std::vector<Journal::Field> fields = {
         {"MESSAGE", std::string(message.payload.data(), message.payload.size())},
         {"PRIORITY", std::to_string(syslog_priority(message.level))},
         {"SYSLOG_IDENTIFIER", "pool-server"},
-        {"POOL_SERVER_EVENT", std::string(context.event)},
+        {"POOL_SERVER_EVENT", std::string(context.event->name)},
     };
-    const std::string_view id = message_id_of(context.event);
-    if (!id.empty()) fields.push_back({"MESSAGE_ID", std::string(id)});
+    const std::string_view id = context.event->message_id;
+    if (!id.empty() && !context.is_count) fields.push_back({"MESSAGE_ID", std::string(id)});
     for (const Field& field : context.fields) fields.push_back({field.name, field.value});
-    if (lost_ > 0) fields.push_back({"POOL_SERVER_LOST", std::to_string(lost_)});
-    lost_ = journal_.send(fields) ? 0 : lost_ + 1;
+    if (context.left_out > 0) {
+      fields.push_back({"POOL_SERVER_LEFT_OUT", std::to_string(context.left_out)});
+    }
+    return journal_.send(fields);
   }
-  void flush_() override {}
 
   Journal journal_;
-  unsigned long lost_ = 0;  // entries before this one that the journal did not take
 };
 
-class StderrSink final : public spdlog::sinks::base_sink<NullMutex> {
-  void sink_it_(const spdlog::details::log_msg& message) override {
+class StderrSink final : public Sink {
+  bool deliver(const spdlog::details::log_msg& message) override {
     spdlog::memory_buf_t line;
     formatter_->format(message, line);
-    stderr_.write({line.data(), line.size()});
+    return stderr_.write({line.data(), line.size()});
   }
-  void flush_() override {}
 
   LogFd stderr_;
 };
@@ -110,6 +112,7 @@ class ThreadFlag final : public spdlog::custom_flag_formatter {
 };
 
 std::unique_ptr<spdlog::logger> logger;
+std::unique_ptr<LogLimiter> limiter;  // there with the logger
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
@@ -123,6 +126,35 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
       break;
   }
   return spdlog::level::err;
+}
+
+void deliver(LogLevel level, const Context& with, std::string_view message) {
+  context = with;
+  logger->log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
+}
+
+// Goes past the level: what is missing may have been errors. True: nothing is missing any more.
+bool tell_dropped(TimeUs now) {
+  const std::uint64_t count = std::exchange(dropped.count, 0);
+  dropped.tried_at = now;
+  context = {.event = &Event("log-dropped").info(), .fields = {}, .left_out = count};
+  const std::string text = fmt::format("{} lines were lost: nothing took them", count);
+  try {
+    logger->sinks().front()->log(
+        {logger->name(), spdlog::level::warn, spdlog::string_view_t(text.data(), text.size())});
+  } catch (const std::exception&) {  // no memory for it
+  }
+  if (dropped.count == 0) return true;
+  dropped.count = count;
+  return false;
+}
+
+void tell_left_out(const std::vector<LogLimiter::LeftOut>& all) {
+  for (const auto& [kind, level, count] : all) {
+    const EventInfo& event = kEvents[kind];
+    deliver(level, {.event = &event, .fields = {}, .left_out = count, .is_count = true},
+            fmt::format("left out {} more of the event '{}'", count, event.name));
+  }
 }
 
 }  // namespace
@@ -139,6 +171,7 @@ void set_up(LogLevel level) {
   }
   logger = std::make_unique<spdlog::logger>("pool-server", std::move(sink));
   logger->set_error_handler([](const std::string&) {});  // a log that fails is no event
+  limiter = std::make_unique<LogLimiter>(kEvents.size());
   set_level(level);
 }
 
@@ -151,19 +184,62 @@ bool enabled(LogLevel level) {
 }
 
 void report_crashes(std::string_view handler) {
-  crash_report::install(handler, message_id_of("crashed"));
+  crash_report::install(handler, Event("crashed").info().message_id);
 }
 
-void write(LogLevel level, std::string_view event, std::initializer_list<Field> fields,
+void write(LogLevel level, Event event, std::initializer_list<Field> fields,
            std::string_view message) {
   write_for_thread("main", level, event, fields, message);
 }
 
-void write_for_thread(std::string_view thread, LogLevel level, std::string_view event,
+void write_for_thread(std::string_view thread, LogLevel level, Event event,
                       std::initializer_list<Field> fields, std::string_view message) {
+  if (logger == nullptr || !enabled(level)) return;
+  if (dropped.count > 0) {
+    const TimeUs now = monotonic_now();
+    if (now - dropped.tried_at >= Dropped::kPause) tell_dropped(now);
+  }
+  Context with{.thread = thread, .event = &event.info(), .fields = fields};
+  if (level == LogLevel::kDebug || event.info().repeats == Repeats::kEachIsNews) {
+    deliver(level, with, message);
+    return;
+  }
+  const auto left_out = limiter->admit(event.index(), level, monotonic_now());
+  if (!left_out) return;
+  with.left_out = *left_out;
+  if (*left_out == 0) {
+    deliver(level, with, message);
+  } else {
+    deliver(level, with, fmt::format("{} (left out before: {} more)", message, *left_out));
+  }
+}
+
+TimeUs tell_missing(TimeUs now) {
+  if (now >= limiter->due()) tell_left_out(limiter->take_due(now));
+  if (dropped.count == 0) return limiter->due();
+  if (now - dropped.tried_at >= dropped.pause) {
+    const bool told = tell_dropped(now);
+    dropped.pause = told ? Dropped::kPause : std::min(2 * dropped.pause, Dropped::kLongestPause);
+  }
+  const TimeUs again = dropped.count == 0 ? kNever : dropped.tried_at + dropped.pause;
+  return std::min(again, limiter->due());
+}
+
+void tell_all_missing() {
   if (logger == nullptr) return;
-  context = {thread, event, fields};
-  logger->log(to_spdlog(level), spdlog::string_view_t(message.data(), message.size()));
+  tell_left_out(limiter->take_all());
+  if (dropped.count > 0) tell_dropped(monotonic_now());
+}
+
+void write_fault(Event event, std::string_view fault) {
+  if (stderr_is_journal()) {
+    if (logger == nullptr) set_up(LogLevel::kError);
+    const std::uint64_t missing = dropped.count;
+    write(LogLevel::kError, event, {}, fault);
+    if (dropped.count <= missing) return;
+    dropped.count = missing;
+  }
+  LogFd().write(fmt::format("pool-server: {}\n", fault));
 }
 
 }  // namespace pool_server::log

@@ -91,12 +91,18 @@ std::vector<TaskPtr> PoolWatch::take_undone_work() {
 
 void PoolWatch::report_abandoned_work() {
   pool_.cancel_all();
-  for (const Worker::Running& task : pool_.running()) {
-    log::write(LogLevel::kWarning, "abandoned",
-               {{"POOL_SERVER_TASK", std::to_string(task.number)},
-                {"POOL_SERVER_WORKER", Worker::name(task.worker)}},
-               fmt::format("gave up task {} on {}", task.number, Worker::name(task.worker)));
+  constexpr std::size_t kMostNamed = 8;
+  const std::vector<Worker::Running> running = pool_.running();
+  if (running.empty()) return;
+  std::string tasks;
+  for (std::size_t i = 0; i < std::min(running.size(), kMostNamed); ++i) {
+    tasks += fmt::format("{}task {} on {}", i == 0 ? "" : ", ", running[i].number,
+                         Worker::name(running[i].worker));
   }
+  if (running.size() > kMostNamed) {
+    tasks += fmt::format(" and {} more", running.size() - kMostNamed);
+  }
+  log::write(LogLevel::kWarning, "abandoned", {}, fmt::format("gave up {}", tasks));
 }
 
 void PoolWatch::deliver(std::vector<TaskPtr>& ended) {

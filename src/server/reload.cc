@@ -1,35 +1,36 @@
 #include "server/reload.h"
 
+#include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "server/log.h"
 
 namespace pool_server {
 
-namespace {
-
-// Keeps what `running` has; says so if something else is wanted.
-template <class Value>
-void keep(std::string_view name, const Value& running, Value& wanted) {
-  if (running == wanted) return;
-  log::write(LogLevel::kWarning, "setting-not-reloadable",
-             {{"POOL_SERVER_SETTING", std::string(name)}},
-             fmt::format("a new value of {} takes a restart", name));
-  wanted = running;
-}
-
-}  // namespace
-
 // Else a reload could be left half done.
 static_assert(std::is_nothrow_move_assignable_v<Options>);
 
 void apply_reloadable(Options wanted, Options& running) {
+  std::vector<std::string> kept;
+  // What the server runs with stays, and is told of if something else is wanted.
+  const auto keep = [&kept](const char* name, const auto& value, auto& other) {
+    if (value == other) return;
+    other = value;
+    kept.emplace_back(name);
+  };
   keep("listen", running.listen, wanted.listen);
   keep("PORT", running.port, wanted.port);
   keep("handler", running.handler, wanted.handler);
   keep("handler-option", running.handler_options, wanted.handler_options);
   keep("max-reply", running.max_reply, wanted.max_reply);
+  if (!kept.empty()) {
+    const std::string names = fmt::format("{}", fmt::join(kept, ", "));
+    log::write(LogLevel::kWarning, "setting-not-reloadable", {{"POOL_SERVER_SETTING", names}},
+               kept.size() == 1 ? fmt::format("a new value of {} takes a restart", names)
+                                : fmt::format("new values of {} take a restart", names));
+  }
   running = std::move(wanted);
 }
 

@@ -1,14 +1,19 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <exception>
 #include <new>
+#include <stdexcept>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "handlers/registry.h"
 #include "server/log.h"
 #include "server/reload.h"
 #include "sys/clock.h"
 #include "sys/service_manager.h"
+#include "sys/socket.h"
 
 namespace pool_server {
 
@@ -16,6 +21,21 @@ namespace {
 
 // At a stop, tasks that were given up long ago have this long to come back.
 constexpr TimeUs kLastChance = 1'000'000;
+
+// One line for all faults, as a file that is none has one in each of its lines.
+void refuse_reload(const std::vector<std::string>& faults) {
+  const std::string others =
+      faults.size() > 1 ? fmt::format(" (and {} more faults)", faults.size() - 1) : std::string();
+  log::write(LogLevel::kError, "reload-failed", {},
+             fmt::format("configuration not changed: {}{}",
+                         faults.empty() ? "out of memory" : faults.front(), others));
+}
+
+// Descriptors that must be had at the limit, too: a reload opens the configuration; a hand-over
+// takes a socket pair, what waits in it, and a pipe to hear of the service manager (store_fd()).
+std::size_t wanted_in_reserve() {
+  return service_manager::is_listening() ? 8 : 1;
+}
 
 }  // namespace
 
@@ -44,8 +64,10 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
   }
   configure_queue();
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
+  check_descriptors(sockets.handovers.size());
   succession_.inherit(std::move(sockets.handovers));  // those who waited come before newcomers
   clients_.listen(std::move(sockets.listeners));
+  reserve_.hold(wanted_in_reserve());
 }
 
 Server::~Server() {
@@ -107,8 +129,9 @@ TimeUs Server::end_of_round(TimeUs now) {
   // A restart is the only way on, if there is someone to ask for one.
   if (watch_.pool_is_stuck() && service_manager::is_listening()) drain_.stop_now();
   if (drain_.draining()) drain(now);
+  const TimeUs again = std::min(next_inspection, housekeeping_.tell_rest(now));
   if (came_back || clients_.has_work_left() || router_.owes_stats()) return 0;
-  return next_inspection == kNever ? kNever : std::max<TimeUs>(next_inspection - now, 0);
+  return again == kNever ? kNever : std::max<TimeUs>(again - now, 0);
 }
 
 void Server::on_events(std::uint32_t) {
@@ -117,6 +140,7 @@ void Server::on_events(std::uint32_t) {
 
 TimeUs Server::begin_drain(bool successor) {
   service_manager::notify("STOPPING=1");
+  reserve_.release();
   const bool carry = successor && options_.preserve_connections && succession_.prepare();
   clients_.begin_drain(carry);
   return carry ? std::min(options_.handover_wait, options_.drain_timeout) : options_.drain_timeout;
@@ -136,21 +160,19 @@ void Server::drain(TimeUs now) {
 
 // Between two rounds, when nothing is staged that was admitted under the old limits.
 void Server::reload() {
+  service_manager::notify_reloading();
+  reserve_.release();
   try {
-    service_manager::notify_reloading();
     CommandLine wanted = read_options_();
-    if (!wanted.exit_status) {
+    if (wanted.exit_status) {
+      refuse_reload(wanted.faults);
+    } else {
       take_over(std::move(wanted.options));
-    } else if (wanted.faults.empty()) {
-      throw std::bad_alloc();
-    }
-    for (const std::string& fault : wanted.faults) {
-      log::write(LogLevel::kError, "reload-failed", {},
-                 fmt::format("configuration not changed: {}", fault));
     }
   } catch (const std::bad_alloc&) {
     log::write(LogLevel::kError, "reload-failed", {}, "configuration not changed: out of memory");
   }
+  reserve_.hold(wanted_in_reserve());
   service_manager::notify("READY=1");  // whatever came of it, the manager waits for this
 }
 
@@ -164,6 +186,19 @@ void Server::take_over(Options wanted) {
   admission_.forget_room();
   clients_.reconfigure();
   log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
+}
+
+void Server::check_descriptors(std::size_t ending) {
+  const std::size_t wanted = wanted_in_reserve() + 1;
+  reserve_.hold(wanted);
+  const std::size_t missing = wanted - std::min(wanted, reserve_.size() + ending);
+  reserve_.release();
+  if (missing == 0) return;
+  const std::size_t limit = raise_descriptor_limit();
+  throw std::runtime_error(
+      fmt::format("the limit of {} open descriptors (LimitNOFILE=, ulimit -n) leaves none for a "
+                  "client: it takes {} at the least",
+                  limit, limit + missing));
 }
 
 void Server::configure_queue() {

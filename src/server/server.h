@@ -22,6 +22,7 @@
 #include "server/reply_router.h"
 #include "server/sockets.h"
 #include "server/succession.h"
+#include "sys/descriptor_reserve.h"
 #include "sys/signal_fd.h"
 #include "sys/socket_address.h"
 
@@ -56,6 +57,9 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   void request_reload() override { reload_requested_ = true; }
   void toggle_lame_duck() override { clients_.toggle_lame_duck(); }
 
+  // Throws std::runtime_error when the limit of descriptors leaves none for a client, `ending` of
+  // those that are open aside.
+  void check_descriptors(std::size_t ending);
   void configure_queue();
   End end_cut_short();
   void reload();
@@ -63,6 +67,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   void drain(TimeUs now);
   StatsView view();
 
+  DescriptorReserve reserve_;
   Options options_;  // changed by reload() only, between two rounds
   Counters counters_;
   Timers timers_;

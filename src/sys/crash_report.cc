@@ -117,11 +117,18 @@ void on_fault(int signal, siginfo_t* info, void*) {
   } else {
     message << "but in no task";
   }
-  if (!tell_journal(message.view(), was)) tell_stderr(message.view());
+  // Sent from outside, what this thread was doing is nobody's fault.
+  const bool from_outside = info->si_code <= 0 && info->si_pid != ::getpid();
+  Text<120> sender;
+  sender << "ended by " << std::ranges::find(kFaults, signal, &Fault::signal)->name
+         << " of the watchdog or another process (" << static_cast<std::uint64_t>(info->si_pid)
+         << ")";
+  const std::string_view told = from_outside ? sender.view() : message.view();
+  if (!tell_journal(told, from_outside ? Doing{} : was)) tell_stderr(told);
   errno = saved_errno;
   // The default action is back in force (SA_RESETHAND). A fault comes again when the instruction is
-  // run again, abort() raises again by itself, and what another process sent has to be sent again.
-  if (info->si_code <= 0 && signal != SIGABRT) ::raise(signal);
+  // run again; what was sent, by another process or by abort(), has to be sent again.
+  if (info->si_code <= 0) ::raise(signal);
 }
 
 }  // namespace

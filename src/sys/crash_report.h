@@ -11,7 +11,8 @@ namespace pool_server::crash_report {
 // SIGILL, SIGABRT) is told first, and then takes its default action, so that a core is dumped as
 // always. The message names `handler` (at most 200 bytes of it), and the worker and the task that
 // the thread is in; it goes to the journal with `message_id` where standard error is connected
-// there, else to standard error. It is dropped, never waited for.
+// there, else to standard error. It is dropped, never waited for. Where another process has sent
+// the signal, the service manager's watchdog say, the message tells that instead.
 //
 // A signal for which something else has been set up already, a sanitizer say, is left alone.
 // Once, on the main thread, before any other thread starts.

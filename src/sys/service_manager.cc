@@ -1,15 +1,49 @@
 #include "sys/service_manager.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <limits>
+#include <optional>
 
 #include "sys/clock.h"
+#include "sys/notify_socket.h"
 #include "sys/socket.h"
 
 namespace pool_server::service_manager {
+
+namespace {
+
+std::optional<NotifySocket> socket;  // made by the first who needs it
+
+// The manager that the environment names; null: there is none.
+NotifySocket* manager() {
+  if (!is_listening()) return nullptr;
+  const char* address = std::getenv("NOTIFY_SOCKET");
+  if (!socket || socket->address() != address) socket.emplace(address);
+  return &*socket;
+}
+
+// Waits until the manager has dealt with all that was sent before: it then closes what it is sent.
+bool pass_barrier(NotifySocket& to, UniqueFd ours, UniqueFd theirs, std::int64_t deadline) {
+  if (!to.send_with_fd("BARRIER=1", theirs.get(), deadline)) return false;
+  theirs.reset();
+  pollfd closed{.fd = ours.get(), .events = 0, .revents = 0};
+  for (;;) {
+    const std::int64_t left = std::max<std::int64_t>(deadline - monotonic_now(), 0);
+    const timespec wait{.tv_sec = left / 1'000'000, .tv_nsec = left % 1'000'000 * 1'000};
+    const int ready = ::ppoll(&closed, 1, &wait, nullptr);
+    if (ready >= 0 || errno != EINTR) return ready > 0;
+  }
+}
+
+}  // namespace
 
 std::vector<PassedFd> take_passed_fds() {
   char** names = nullptr;
@@ -35,11 +69,20 @@ bool is_stream_listener(int fd) {
 }
 
 bool is_listening() {
-  return std::getenv("NOTIFY_SOCKET") != nullptr;
+  const char* address = std::getenv("NOTIFY_SOCKET");
+  return address != nullptr && NotifySocket::is_address(address);
+}
+
+void open() {
+  (void)manager();
 }
 
 void notify(const std::string& state) {
-  (void)::sd_notify(/*unset_environment=*/0, state.c_str());
+  if (NotifySocket* to = manager()) to->send(state);
+}
+
+bool flush() {
+  return !socket || socket->flush();
 }
 
 void notify_reloading() {
@@ -49,14 +92,23 @@ void notify_reloading() {
 std::optional<std::int64_t> watchdog_interval() {
   std::uint64_t interval = 0;
   if (::sd_watchdog_enabled(/*unset_environment=*/0, &interval) <= 0) return std::nullopt;
-  return static_cast<std::int64_t>(interval);
+  // A longer one than a clock can count is never over; it is no negative one.
+  constexpr std::int64_t kLongest = std::numeric_limits<std::int64_t>::max();
+  return static_cast<std::int64_t>(std::min<std::uint64_t>(interval, kLongest));
 }
 
 bool store_fd(int fd, const std::string& name, std::int64_t timeout) {
+  NotifySocket* to = manager();
+  int ends[2];  // before anything is stored, as there may be no descriptor for them
+  if (to == nullptr || ::pipe2(ends, O_CLOEXEC) != 0) return false;
+  UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  const std::int64_t deadline = monotonic_now() + timeout;
   // FDPOLL=0: the manager would otherwise drop it as soon as its other end is closed.
-  const std::string state = "FDSTORE=1\nFDPOLL=0\nFDNAME=" + name;
-  return ::sd_pid_notify_with_fds(0, /*unset_environment=*/0, state.c_str(), &fd, 1) > 0 &&
-         ::sd_notify_barrier(/*unset_environment=*/0, static_cast<std::uint64_t>(timeout)) > 0;
+  if (!to->send_with_fd("FDSTORE=1\nFDPOLL=0\nFDNAME=" + name, fd, deadline)) return false;
+  if (pass_barrier(*to, std::move(ours), std::move(theirs), deadline)) return true;
+  remove_stored_fds(name);
+  return false;
 }
 
 void remove_stored_fds(const std::string& name) {

@@ -8,7 +8,8 @@
 #include "sys/unique_fd.h"
 
 // systemd, where it is the parent; everything here is silent where it is not. The only place that
-// knows <systemd/sd-daemon.h>. Main thread only.
+// knows <systemd/sd-daemon.h>. Main thread only. Nothing here waits for a manager that does not
+// read but store_fd(), which says how long.
 namespace pool_server::service_manager {
 
 struct PassedFd {
@@ -26,8 +27,16 @@ bool is_stream_listener(int fd);
 // Is there a manager that wants to hear from this process?
 bool is_listening();
 
-// Sends "KEY=value" lines. A manager that does not listen is not an error to a daemon.
+// Takes the descriptor that notifications need, while there is one to be had. Throws
+// std::system_error when there is none. What notifies without it does this first.
+void open();
+
+// Sends "KEY=value" lines. What the manager does not take now is sent by flush(), after what waits
+// already; of messages that begin with the same KEY= the newest is enough. A manager that does not
+// listen is not an error to a daemon.
 void notify(const std::string& state);
+// Sends what waits. False: something still does, as the manager does not read.
+bool flush();
 
 // Tells that a reload begins, and when (the manager tells by the time which READY=1 belongs to it).
 void notify_reloading();
@@ -37,7 +46,8 @@ std::optional<std::int64_t> watchdog_interval();
 
 // Asks the manager to keep a duplicate of `fd` under `name` until the next start of this service (a
 // restart keeps it, a stop drops it), and waits until it has dealt with that. Whether it kept it is
-// not known from here. False: it did not answer within `timeout` µs.
+// not known from here. False: it did not answer within `timeout` µs, and was asked to drop it.
+// Takes two descriptors for the while.
 bool store_fd(int fd, const std::string& name, std::int64_t timeout);
 void remove_stored_fds(const std::string& name);
 

@@ -30,8 +30,9 @@ std::optional<SignalFd::Signal> SignalFd::next() {
                 static_cast<int>(info.ssi_int)};
 }
 
-void ignore_sigpipe() {
+void ignore_write_signals() {
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
 }
 
 }  // namespace pool_server

@@ -26,7 +26,8 @@ class SignalFd {
   UniqueFd fd_;
 };
 
-// Writing to a client that has gone must be an error value, not a signal.
-void ignore_sigpipe();
+// A write that cannot be done must be an error value, not a signal: to a client that has gone
+// (SIGPIPE), or past the largest file allowed (SIGXFSZ, "ulimit -f"), which is a full disk.
+void ignore_write_signals();
 
 }  // namespace pool_server

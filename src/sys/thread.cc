@@ -37,7 +37,11 @@ void prepare_exceptions() {
 Thread::Thread(const std::string& name, std::function<void()> body) {
   constexpr std::size_t kLongestName = 15;  // bytes, the kernel's limit
   auto owned = std::make_unique<Start>(Start{name.substr(0, kLongestName), std::move(body)});
-  const int error = pthread_create(&thread_, nullptr, run, owned.get());
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kThreadStack);
+  const int error = pthread_create(&thread_, &attributes, run, owned.get());
+  pthread_attr_destroy(&attributes);
   if (error != 0) throw std::system_error(error, std::generic_category(), "cannot create a thread");
   owned.release();  // the thread owns it now
   joinable_ = true;

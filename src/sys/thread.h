@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -11,6 +12,10 @@ namespace pool_server {
 // Throws and catches once. libgcc sets up its unwinder at the first throw, by a pthread_once() that
 // Helgrind does not understand: done before the first thread starts, there is nothing to report.
 void prepare_exceptions();
+
+// A thread's stack, whatever "ulimit -s" is for the first one: what programs are written for. Only
+// what is used of it takes memory.
+inline constexpr std::size_t kThreadStack = 8 << 20;  // bytes
 
 // A named thread that is joined explicitly or by the destructor. It names itself before it runs its
 // body.

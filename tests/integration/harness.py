@@ -129,6 +129,15 @@ class Server:
     def log_lines(self, pattern):
         return [line for line in self.log().splitlines() if re.search(pattern, line)]
 
+    def logged(self, pattern, event):
+        """How often an event whose lines match the pattern was logged, or left out with a count."""
+        count = 0
+        for line in self.log_lines(pattern):
+            before = re.search(r"\(left out before: (\d+) more\)", line)
+            count += 1 + (int(before[1]) if before else 0)
+        counts = re.findall(rf"left out (\d+) more of the event '{event}'", self.log())
+        return count + sum(int(found) for found in counts)
+
     def wait_for_log(self, pattern, timeout=PATIENCE):
         return wait_until(lambda: re.search(pattern, self.log(), re.M), f"a log line with {pattern!r}", timeout)
 

@@ -51,7 +51,8 @@ def main():
         os.setgroups([])
         os.setgid(plan["user"])
         os.setuid(plan["user"])
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored_by_python, signal.SIG_DFL)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the server never outlives its test
     os.execvp(sys.argv[2], sys.argv[2:])
 

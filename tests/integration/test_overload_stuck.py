@@ -91,7 +91,7 @@ class StuckWorkers(ServerTestCase):
         self.workers_at_once(server, 2)
         self.hang(server, 2)  # these are not replaced any more
         self.assertEqual(server.wait_exit(), RUNTIME_ERROR)
-        self.assertEqual(len(server.log_lines("error .*does not come back")), 2)
+        self.assertEqual(server.logged("does not come back", "worker-stuck"), 2)
 
     def test_max_stuck_workers(self):
         """Fails when more workers are replaced than --max-stuck-workers says, or none again after one came back."""
@@ -141,7 +141,8 @@ class StuckPool(ServerTestCase):
         self.assertEqual(server.wait_exit(), RUNTIME_ERROR)
         self.assertEqual([value for _, value in server.notify.named("WATCHDOG")], ["trigger"])
         self.assertEqual(len(server.log_lines("error .*no worker can make progress any more")), 1)
-        named = set(re.findall(r"gave up task (\d+) on (worker-\d+)", server.log()))
+        line, = server.log_lines("gave up task")
+        named = set(re.findall(r"task (\d+) on (worker-\d+)", line))
         self.assertEqual({task for task, _ in named}, {"1", "2"})
         self.assertEqual({worker for _, worker in named}, {"worker-0", "worker-1"})
 

@@ -68,6 +68,34 @@ TEST_CASE("crash report: a task that has ended is not blamed, nor one of another
   CHECK(beside.told == "pool-server: crashed by SIGABRT in handler 'h' but in no task\n");
 }
 
+TEST_CASE("crash report: what another process sends ends this one, and blames no task") {
+  for (const int number : {SIGABRT, SIGSEGV}) {
+    CAPTURE(number);
+    const Death death = die("h", [number] {
+      crash_report::begin_task(0, 1);
+      const pid_t victim = ::getpid();
+      const pid_t sender = ::fork();
+      if (sender == 0) {
+        ::kill(victim, number);
+        ::_exit(0);
+      }
+      ::waitpid(sender, nullptr, 0);
+    });
+    CHECK(death.signal == number);
+    CHECK(death.told.find("of the watchdog or another process (") != std::string::npos);
+    CHECK(death.told.find("task") == std::string::npos);
+  }
+}
+
+TEST_CASE("crash report: SIGABRT that the process sends to itself is obeyed, too") {
+  const Death death = die("h", [] {
+    crash_report::begin_task(3, 7);
+    ::kill(::getpid(), SIGABRT);
+  });
+  CHECK(death.signal == SIGABRT);
+  CHECK(death.told.ends_with("on worker-3, task 7\n"));
+}
+
 TEST_CASE("crash report: a name of any length and any bytes makes one line") {
   const Death death = die(std::string(1000, 'x') + "\n", [] { ::abort(); });
   CHECK(death.told.size() < 300);

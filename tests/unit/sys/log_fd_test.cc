@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <climits>
 #include <sstream>
 #include <string>
 
@@ -34,34 +35,62 @@ TEST_CASE("log fd: writes to standard error, whatever that is") {
   }
 }
 
-TEST_CASE("log fd: waits for no reader, and tells how many lines were lost") {
+// What becomes of `count` lines for a standard error that nobody reads. `reader` is its other end.
+void fill(LogFd& log, int reader, bool cut) {
+  const std::string line(4000, 'x');
+  constexpr unsigned long kLines = 1000;
+  unsigned long taken = 0;
+  for (unsigned long i = 0; i < kLines; ++i) taken += log.write(line + "\n") ? 1 : 0;
+  CHECK(taken > 0);
+  CHECK(taken < kLines);
+  std::string all = read_all(reader);
+  CHECK(log.write("after\n"));
+  // Of the longest, the end is missed less than the loop that waits.
+  const std::string long_line = std::string(200'000, 'y') + "\n";
+  if (cut) CHECK(log.write(long_line));
+  all += read_all(reader);
+  unsigned long seen = 0;
+  std::istringstream lines(all);
+  for (std::string text; std::getline(lines, text);) seen += text == line ? 1 : 0;
+  CHECK(seen == taken);
+  CHECK(all.find("\nafter\n") != std::string::npos);
+  if (cut) CHECK(all.ends_with("after\n" + std::string(PIPE_BUF - 1, 'y') + "\n"));
+}
+
+TEST_CASE("log fd: waits for no reader, and says which lines were lost") {
   for (const bool is_socket : {false, true}) {
     CAPTURE(is_socket);
     const auto [reader, writer] = is_socket ? socket_pair(/*flags=*/0) : pipe_pair();
     ::fcntl(reader.get(), F_SETFL, O_NONBLOCK);
     const ScopedRedirection redirect(STDERR_FILENO, writer.get());
     LogFd log;
-    const std::string line(4000, 'x');
-    constexpr unsigned long kLines = 1000;
-    for (unsigned long i = 0; i < kLines; ++i) log.write(line + "\n");
-    std::string all = read_all(reader.get());
-    log.write("after\n");
-    all += read_all(reader.get());
-    CHECK(all.ends_with("\nafter\n"));
-    // Notes are short, and may have found room before: they add up.
-    unsigned long written = 0;
-    unsigned long lost = 0;
-    std::istringstream lines(all);
-    for (std::string text; std::getline(lines, text);) {
-      written += text == line ? 1 : 0;
-      if (text.starts_with('(')) lost += std::stoul(text.substr(1));
-    }
-    CHECK(written > 0);
-    CHECK(lost > 0);
-    CHECK(written + lost == kLines);
+    fill(log, reader.get(), /*cut=*/false);
     // The description is shared with others, who may rely on its being blocking.
     CHECK_FALSE(is_nonblocking(writer.get()));
   }
+}
+
+TEST_CASE("log fd: waits for no reader of a pipe that cannot be opened anew") {
+  const auto [reader, writer] = pipe_pair();
+  ::fcntl(reader.get(), F_SETFL, O_NONBLOCK);
+  const ScopedRedirection redirect(STDERR_FILENO, writer.get());
+  auto log = [] {
+    const NoDescriptorsLeft none;
+    return LogFd();
+  }();
+  fill(log, reader.get(), /*cut=*/true);
+}
+
+TEST_CASE("log fd: a file is appended to by all who write to it") {
+  const UniqueFd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  const ScopedRedirection redirect(STDERR_FILENO, file.get());
+  append_to_stderr();
+  LogFd log;
+  log.write("log\n");
+  REQUIRE(::write(STDERR_FILENO, "library\n", 8) == 8);
+  log.write("log again\n");
+  ::lseek(file.get(), 0, SEEK_SET);
+  CHECK(read_all(file.get()) == "log\nlibrary\nlog again\n");
 }
 
 }  // namespace

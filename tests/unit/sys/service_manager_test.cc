@@ -3,6 +3,9 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 
+#include <sys/un.h>
+
+#include <array>
 #include <string>
 #include <vector>
 
@@ -37,6 +40,7 @@ TEST_CASE("service manager: without one all is silent") {
   CHECK(service_manager::take_passed_fds().empty());
   CHECK_FALSE(service_manager::watchdog_interval().has_value());
   service_manager::notify("READY=1");
+  CHECK(service_manager::flush());
 }
 
 TEST_CASE("service manager: takes the sockets that are passed, with their names") {
@@ -112,6 +116,39 @@ TEST_CASE("service manager: the watchdog's interval, when it is meant for this p
   CHECK(service_manager::watchdog_interval() == 2'000'000);
   const ScopedVariable other("WATCHDOG_PID", std::to_string(::getpid() + 1));
   CHECK_FALSE(service_manager::watchdog_interval().has_value());
+}
+
+TEST_CASE("service manager: an interval that no clock can count is none that is over at once") {
+  const ScopedVariable pid("WATCHDOG_PID", std::to_string(::getpid()));
+  for (const char* text : {"9223372036854775807", "9223372036854775808", "18446744073709551614"}) {
+    const ScopedVariable usec("WATCHDOG_USEC", text);
+    CHECK(service_manager::watchdog_interval() == 9223372036854775807);
+  }
+  for (const char* text : {"18446744073709551616", "-1", "nonsense", "0"}) {
+    const ScopedVariable usec("WATCHDOG_USEC", text);
+    CHECK_FALSE(service_manager::watchdog_interval().has_value());
+  }
+}
+
+TEST_CASE("service manager: a barrier that is not answered costs its time, and leaves nothing") {
+  const TemporaryDirectory directory;
+  const UniqueFd manager(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  directory.file("socket").copy(name.sun_path, sizeof name.sun_path - 1);
+  REQUIRE(::bind(manager.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0);
+  const ScopedVariable variable("NOTIFY_SOCKET", directory.file("socket"));
+  CHECK_FALSE(service_manager::store_fd(STDIN_FILENO, "a-name", /*timeout=*/20'000));
+  std::vector<std::string> heard;
+  std::array<char, 100> text{};
+  for (ssize_t size; (size = ::recv(manager.get(), text.data(), text.size(), MSG_DONTWAIT)) >= 0;) {
+    heard.emplace_back(text.data(), static_cast<std::size_t>(size));
+  }
+  CHECK(heard == std::vector<std::string>{"FDSTORE=1\nFDPOLL=0\nFDNAME=a-name", "BARRIER=1",
+                                          "FDSTOREREMOVE=1\nFDNAME=a-name"});
+  const NoDescriptorsLeft none;
+  CHECK_FALSE(service_manager::store_fd(STDIN_FILENO, "a-name", /*timeout=*/20'000));
+  CHECK(::recv(manager.get(), text.data(), text.size(), MSG_DONTWAIT) == -1);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "support/descriptors.h"
 #include "sys/thread.h"
 
@@ -60,14 +62,26 @@ TEST_CASE("signal fd: threads that start later have the signals blocked") {
   CHECK_FALSE(other_blocked);
 }
 
-TEST_CASE("signal fd: SIGPIPE can be ignored") {
+TEST_CASE("signal fd: a write that fails is no signal") {
   struct sigaction before {};
+  struct sigaction before_xfsz {};
   sigaction(SIGPIPE, nullptr, &before);
-  ignore_sigpipe();
+  sigaction(SIGXFSZ, nullptr, &before_xfsz);
+  ignore_write_signals();
   auto [reader, writer] = pipe_pair();
   reader.reset();
   CHECK(::write(writer.get(), "x", 1) == -1);
   sigaction(SIGPIPE, &before, nullptr);
+
+  const UniqueFd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  rlimit limit{};
+  ::getrlimit(RLIMIT_FSIZE, &limit);
+  const rlimit none{.rlim_cur = 0, .rlim_max = limit.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &none);
+  CHECK(::write(file.get(), "x", 1) == -1);
+  CHECK(errno == EFBIG);
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+  sigaction(SIGXFSZ, &before_xfsz, nullptr);
 }
 
 }  // namespace

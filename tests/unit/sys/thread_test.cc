@@ -27,6 +27,26 @@ TEST_CASE("R2: a thread has its name, cut to the kernel's limit, before its body
   CHECK(seen == "a name that is ");
 }
 
+TEST_CASE("thread: its stack is as large as promised, whatever the limit of the first one is") {
+  pthread_attr_t defaults;
+  pthread_attr_init(&defaults);
+  pthread_attr_setstacksize(&defaults, 64 * 1024);
+  pthread_attr_t as_it_was;
+  pthread_getattr_default_np(&as_it_was);
+  pthread_setattr_default_np(&defaults);  // what "ulimit -s 64" does at the start of a program
+  std::size_t size = 0;
+  Thread("worker", [&size] {
+    pthread_attr_t own;
+    pthread_getattr_np(pthread_self(), &own);
+    pthread_attr_getstacksize(&own, &size);
+    pthread_attr_destroy(&own);
+  }).join();
+  pthread_setattr_default_np(&as_it_was);
+  pthread_attr_destroy(&as_it_was);
+  pthread_attr_destroy(&defaults);
+  CHECK(size >= kThreadStack);
+}
+
 TEST_CASE("thread: is joined by its end, once") {
   const PthreadCalls before = pthread_calls();
   std::atomic<int> ran = 0;

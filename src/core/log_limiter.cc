@@ -1,0 +1,47 @@
+#include "core/log_limiter.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace pool_server {
+
+std::optional<std::uint64_t> LogLimiter::admit(std::size_t kind, LogLevel level, TimeUs now) {
+  Kind& of = kinds_[kind];
+  if (now >= of.free_at) {
+    of.free_at = now + kPeriod;
+    return std::exchange(of.left_out, 0);
+  }
+  of.level = of.left_out == 0 ? level : std::max(of.level, level);
+  ++of.left_out;
+  due_ = std::min(due_, of.free_at + kPeriod);
+  return std::nullopt;
+}
+
+std::vector<LogLimiter::LeftOut> LogLimiter::take_due(TimeUs now) {
+  std::vector<LeftOut> taken;
+  if (now < due_) return taken;
+  due_ = kNever;
+  for (std::size_t kind = 0; kind < kinds_.size(); ++kind) {
+    Kind& of = kinds_[kind];
+    if (of.left_out == 0) continue;
+    if (of.free_at + kPeriod > now) {
+      due_ = std::min(due_, of.free_at + kPeriod);
+      continue;
+    }
+    taken.push_back({kind, of.level, std::exchange(of.left_out, 0)});
+    of.free_at = now + kPeriod;
+  }
+  return taken;
+}
+
+std::vector<LogLimiter::LeftOut> LogLimiter::take_all() {
+  std::vector<LeftOut> taken;
+  for (std::size_t kind = 0; kind < kinds_.size(); ++kind) {
+    Kind& of = kinds_[kind];
+    if (of.left_out > 0) taken.push_back({kind, of.level, std::exchange(of.left_out, 0)});
+  }
+  due_ = kNever;
+  return taken;
+}
+
+}  // namespace pool_server
