@@ -27,7 +27,8 @@ void LogFd::write(std::string_view line) {
     return errno == ENOTSOCK && ::write(STDERR_FILENO, text.data(), text.size()) >= 0;
   };
   if (lost_ > 0) {
-    const std::string note = "(" + std::to_string(lost_) + " log lines lost)\n";
+    std::string note("(");
+    note += std::to_string(lost_) + " log lines lost)\n";
     if (!put(note)) {
       ++lost_;
       return;
