@@ -69,7 +69,7 @@ std::string name_of(const Address& address) {
   if (address.family() == AF_INET6) {
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
     ::inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-    return "[" + std::string(host) + "]:" + std::to_string(ntohs(v6->sin6_port));
+    return std::string("[") + host + "]:" + std::to_string(ntohs(v6->sin6_port));
   }
   if (address.family() == AF_UNIX) {
     const auto* local = reinterpret_cast<const sockaddr_un*>(&address.storage);

@@ -21,6 +21,11 @@ check 'the units have no faults' \
   /lib/systemd/system/pool-server.service /lib/systemd/system/pool-server@test.service
 check 'every file of the package is as it was built' \
   has_value '' dpkg --verify pool-server
+listed_in_package() {
+  contains "$(dpkg-deb -c /system-test/pool-server.deb)" "/usr/share/doc/pool-server/$1"
+}
+check 'README comes with it' listed_in_package README.md
+check 'and the map of the source' listed_in_package HACKING.md
 check 'the configuration is a conffile' \
   contains "$(dpkg-query -W -f '${Conffiles}' pool-server)" "$config"
 check 'the installed configuration is accepted' pool-server --check-config "$config"
