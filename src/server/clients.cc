@@ -203,6 +203,7 @@ void Clients::on_accepted(UniqueFd socket) {
 Connection& Clients::let_in(UniqueFd socket) {
   const bool count_peer = options_.max_connections_per_peer > 0;
   const PeerKey peer = count_peer ? peer_key(socket.get()) : PeerKey();
+  admission_.expect_slots(connections_.slots() + 1);
   Connection& connection = connections_.add(std::move(socket), *this);
   if (count_peer) {
     ++connections_of_peer_[peer];
