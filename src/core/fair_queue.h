@@ -22,7 +22,7 @@ namespace pool_server {
 // Invariants: size() is the number of items in all flows; a flow with items is in the ring exactly
 // once; a flow without items is in the ring at most once (after cancel) and skipped there. Order
 // within one connection is kept. Nothing is allocated but the table of flows, which grows to the
-// highest slot seen.
+// highest slot seen or expected.
 template <class Item>
 class FairQueue {
  public:
@@ -40,11 +40,17 @@ class FairQueue {
   void set_capacity(std::size_t capacity) { capacity_ = capacity; }  // may be below size()
   std::size_t free() const { return size_ < capacity_ ? capacity_ - size_ : 0; }
 
+  // Makes room in the table of flows for slots below `slots`: no item of theirs allocates anything
+  // then. Throws std::bad_alloc, and has changed nothing then.
+  void expect_slots(std::size_t slots) {
+    if (slots > flows_.size()) flows_.resize(slots);
+  }
+
   void push(std::unique_ptr<Item> item) {
     assert(free() > 0);
+    Flow& flow = flow_of(item->connection);
     Item* added = item.release();
     added->next = nullptr;
-    Flow& flow = flow_of(added->connection);
     (flow.head == nullptr ? flow.head : flow.tail->next) = added;
     flow.tail = added;
     enter_ring(added->connection.slot);
@@ -54,8 +60,8 @@ class FairQueue {
   // Gives back an item that was popped and not begun: it is the first of its connection again. Its
   // room was never promised to anyone else for long, so this may exceed the capacity.
   void push_front(std::unique_ptr<Item> item) {
+    Flow& flow = flow_of(item->connection);
     Item* added = item.release();
-    Flow& flow = flow_of(added->connection);
     added->next = flow.head;
     if (flow.head == nullptr) flow.tail = added;
     flow.head = added;
@@ -133,7 +139,7 @@ class FairQueue {
   };
 
   Flow& flow_of(ConnectionId connection) {
-    if (connection.slot >= flows_.size()) flows_.resize(connection.slot + 1);
+    expect_slots(connection.slot + std::size_t{1});
     return flows_[connection.slot];
   }
 

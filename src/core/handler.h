@@ -26,7 +26,8 @@ class StopToken {
 // handle() is called on its worker only, one request at a time, so an implementation needs no locks
 // unless it shares state between its instances.
 //
-// handle() appends the reply's text to `reply` (empty on entry), without prefix or line end, and
+// handle() appends the reply's text to `reply` (empty on entry), without prefix or line end, never
+// gives its capacity away (a worker may have no other memory to answer with), and
 // says whether that text is a result or an error message. Control bytes in it reach the client as
 // '?'. A thrown exception answers the client with "ERROR: internal error".
 class Handler {

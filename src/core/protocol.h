@@ -25,6 +25,9 @@ inline constexpr std::string_view kWaitedTooLong = "waited too long";
 inline constexpr std::string_view kIdleTooLong = "idle for too long";
 inline constexpr std::string_view kLineTooSlow = "request not completed in time";
 
+// The whole reply to a request whose handler failed.
+inline constexpr std::string_view kInternalErrorReply = "ERROR: internal error\n";
+
 std::string line_too_long(std::size_t max_bytes);
 std::string reply_too_long(std::size_t max_bytes);
 std::string timed_out(TimeUs timeout);  // said in ms, as the option is

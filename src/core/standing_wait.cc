@@ -15,9 +15,13 @@ bool StandingWait::sheds(TimeUs now, TimeUs waited) {
   return now - above_since_ >= kInterval;
 }
 
+void StandingWaits::expect_slots(std::size_t slots) {
+  if (target_ > 0 && slots > of_slot_.size()) of_slot_.resize(slots, StandingWait(target_));
+}
+
 bool StandingWaits::sheds(std::uint32_t slot, TimeUs now, TimeUs waited) {
   if (target_ == 0) return false;
-  if (slot >= of_slot_.size()) of_slot_.resize(slot + 1, StandingWait(target_));
+  expect_slots(slot + std::size_t{1});
   const bool all_wait = of_all_.sheds(now, waited);
   return of_slot_[slot].sheds(now, waited) || all_wait;
 }

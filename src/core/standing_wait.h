@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -38,6 +39,9 @@ class StandingWaits {
  public:
   explicit StandingWaits(TimeUs target = 0) : target_(target), of_all_(target) {}
 
+  // Makes room for connections in slots below `slots`: sheds() then allocates nothing for them.
+  // Throws std::bad_alloc, and has changed nothing then.
+  void expect_slots(std::size_t slots);
   // As StandingWait, of a task of the connection in `slot`.
   bool sheds(std::uint32_t slot, TimeUs now, TimeUs waited);
 

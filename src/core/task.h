@@ -6,6 +6,7 @@
 
 #include "core/handler.h"
 #include "core/ids.h"
+#include "core/protocol.h"
 
 namespace pool_server {
 
@@ -50,7 +51,12 @@ struct TaskState {
 // and no object of the net floor. It goes out as a task and comes back, the same object, as its own
 // completion: the two mutexes it passes order every access, and its strings keep their capacity, so
 // the steady state allocates nothing.
+//
+// `reply` always has room for kInternalErrorReply: a worker that has run out of memory, or whose
+// handler has, can answer.
 struct Task : TaskState {
+  Task() { reply.reserve(protocol::kInternalErrorReply.size()); }
+
   std::string text;   // the request, without its line end
   std::string reply;  // the whole reply line, once it has ended
 
@@ -59,6 +65,7 @@ struct Task : TaskState {
     static_cast<TaskState&>(*this) = TaskState();
     text.clear();
     reply.clear();
+    reply.reserve(protocol::kInternalErrorReply.size());
   }
 };
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/protocol.h"
+#include "core/wipe.h"
 
 namespace pool_server {
 
@@ -129,6 +130,7 @@ class PluginHandler final : public Handler {
 
  private:
   static Outcome refuse(std::string_view reason, std::string& reply) {
+    wipe(reply);
     reply = reason;
     return Outcome::kError;
   }

@@ -21,6 +21,7 @@ class ConnectionTable {
   void reap();  // end of the round
 
   std::size_t open() const { return open_; }
+  std::size_t slots() const { return slots_.size(); }  // ids name slots below this
 
   template <class Visit>
   void for_each(Visit visit) {

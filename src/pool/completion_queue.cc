@@ -1,17 +1,15 @@
 #include "pool/completion_queue.h"
 
 #include <cassert>
-#include <iterator>
 #include <utility>
 
 namespace pool_server {
 
-void CompletionQueue::post(std::span<TaskPtr> ended) {
+void CompletionQueue::post(std::span<TaskPtr> ended) noexcept {
   bool wake = false;
   {
     const MutexLock lock(mutex_);
-    posted_.insert(posted_.end(), std::make_move_iterator(ended.begin()),
-                   std::make_move_iterator(ended.end()));
+    for (TaskPtr& task : ended) posted_.push(std::move(task));
     wake = std::exchange(loop_sleeps_, false);
   }
   if (wake) event_.signal();  // outside the lock: no system call under a mutex the loop needs
@@ -29,11 +27,16 @@ void CompletionQueue::wake_loop() {
 
 bool CompletionQueue::take_or_sleep(std::vector<TaskPtr>& taken) {
   assert(taken.empty());
-  const MutexLock lock(mutex_);
-  taken.swap(posted_);
-  const bool anything = !taken.empty() || std::exchange(woken_, false);
-  woken_ = false;
-  loop_sleeps_ = !anything;
+  TaskChain posted;
+  bool anything = false;
+  {
+    const MutexLock lock(mutex_);
+    posted.swap(posted_);
+    anything = std::exchange(woken_, false) || !posted.empty();
+    loop_sleeps_ = !anything;
+  }
+  taken.reserve(posted.size());
+  while (!posted.empty()) taken.push_back(posted.pop());
   return anything;
 }
 

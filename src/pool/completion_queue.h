@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/task.h"
+#include "core/task_chain.h"
 #include "sys/event_fd.h"
 #include "sys/mutex.h"
 
@@ -13,12 +14,12 @@ namespace pool_server {
 // when it really sleeps.
 class CompletionQueue {
  public:
-  // Any worker. Takes the tasks out of `ended`.
-  void post(std::span<TaskPtr> ended) PS_EXCLUDES(mutex_);
+  // Any worker. Takes the tasks out of `ended`. Allocates nothing, and cannot fail.
+  void post(std::span<TaskPtr> ended) noexcept PS_EXCLUDES(mutex_);
   // Any worker. Wakes the loop without a completion.
   void wake_loop() PS_EXCLUDES(mutex_);
 
-  // Loop thread. Swaps everything posted into `taken`, which must be empty. Nothing there: the loop
+  // Loop thread. Moves everything posted into `taken`, which must be empty. Nothing there: the loop
   // is taken to sleep from now on, and the next post() signals the eventfd. Returns whether there
   // was anything to take.
   bool take_or_sleep(std::vector<TaskPtr>& taken) PS_EXCLUDES(mutex_);
@@ -29,7 +30,7 @@ class CompletionQueue {
  private:
   EventFd event_;
   Mutex mutex_;
-  std::vector<TaskPtr> posted_ PS_GUARDED_BY(mutex_);
+  TaskChain posted_ PS_GUARDED_BY(mutex_);
   bool loop_sleeps_ PS_GUARDED_BY(mutex_) = true;
   bool woken_ PS_GUARDED_BY(mutex_) = false;  // wake_loop() came while the loop was awake
 };

@@ -21,7 +21,30 @@ constexpr TimeUs kFreshPop = 100;  // µs
 
 }  // namespace
 
+void TaskQueue::SleeperList::push(Sleeper& sleeper) {
+  sleeper.older = youngest_;
+  sleeper.younger = nullptr;
+  (youngest_ == nullptr ? oldest_ : youngest_->younger) = &sleeper;
+  youngest_ = &sleeper;
+  ++size_;
+}
+
+TaskQueue::Sleeper* TaskQueue::SleeperList::take(Sleeper* sleeper) {
+  if (sleeper == nullptr) return nullptr;
+  (sleeper->older == nullptr ? oldest_ : sleeper->older->younger) = sleeper->younger;
+  (sleeper->younger == nullptr ? youngest_ : sleeper->younger->older) = sleeper->older;
+  --size_;
+  return sleeper;
+}
+
 TaskQueue::TaskQueue(std::size_t capacity) : tasks_(capacity) {}
+
+void TaskQueue::expect_slots(std::size_t slots) {
+  const MutexLock lock(mutex_);
+  tasks_.expect_slots(slots);
+  standing_waits_.expect_slots(slots);
+  slots_ = std::max(slots_, slots);
+}
 
 bool TaskQueue::push(TaskPtr task) {
   const MutexLock lock(mutex_);
@@ -62,7 +85,7 @@ std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs no
   while (tasks_.empty() && !closed_ && !sleeper.retired) {
     sleeper.woken = false;
     if (last_popper_ == &sleeper) last_popper_ = nullptr;
-    idle_.push_back(&sleeper);
+    idle_.push(sleeper);
     while (!sleeper.woken) sleeper.wake.wait(mutex_);
     --on_the_way_;
     now = monotonic_now();
@@ -132,8 +155,10 @@ void TaskQueue::set_capacity(std::size_t capacity) {
 
 void TaskQueue::set_wait_limits(TimeUs limit, TimeUs target) {
   const MutexLock lock(mutex_);
+  StandingWaits waits(target);
+  waits.expect_slots(slots_);
   wait_limit_ = limit;
-  standing_waits_ = StandingWaits(target);
+  standing_waits_ = std::move(waits);
 }
 
 TimeUs TaskQueue::take_expired(TimeUs now, std::vector<TaskPtr>& expired) {
@@ -160,16 +185,15 @@ void TaskQueue::mark_if_shed(Task& task, TimeUs now) {
   }
 }
 
-void TaskQueue::retire(Sleeper& sleeper) {
+void TaskQueue::leave(const Sleeper& sleeper) {
   const MutexLock lock(mutex_);
-  sleeper.retired = true;
+  if (last_popper_ == &sleeper) last_popper_ = nullptr;
 }
 
 TaskQueue::Sleeper* TaskQueue::retire_one() {
   const MutexLock lock(mutex_);
-  if (idle_.empty()) return nullptr;
-  Sleeper* oldest = idle_.front();
-  idle_.erase(idle_.begin());
+  Sleeper* oldest = idle_.pop_oldest();
+  if (oldest == nullptr) return nullptr;
   oldest->retired = true;
   wake(*oldest);
   return oldest;
@@ -195,11 +219,7 @@ std::size_t TaskQueue::batch_size() const {
 }
 
 void TaskQueue::wake_up_to(std::size_t workers) {
-  for (; workers > 0 && !idle_.empty(); --workers) {
-    Sleeper* youngest = idle_.back();
-    idle_.pop_back();
-    wake(*youngest);
-  }
+  for (; workers > 0 && !idle_.empty(); --workers) wake(*idle_.pop_youngest());
 }
 
 void TaskQueue::wake(Sleeper& sleeper) {

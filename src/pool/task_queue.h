@@ -27,11 +27,18 @@ class TaskQueue {
    private:
     friend class TaskQueue;
     ConditionVariable wake;
-    bool woken = false;  // guarded by the queue's mutex, as is the next
+    bool woken = false;  // guarded by the queue's mutex, as are the next
     bool retired = false;
+    Sleeper* older = nullptr;  // those that went to sleep before and after it
+    Sleeper* younger = nullptr;
   };
 
   explicit TaskQueue(std::size_t capacity);
+
+  // Makes room for tasks of connections in slots below `slots`; throws std::bad_alloc, and has
+  // changed nothing then. Once it has returned, no task of theirs can fail for want of memory, here
+  // or in pop(), where there would be nobody to tell.
+  void expect_slots(std::size_t slots) PS_EXCLUDES(mutex_);
 
   // Blocks while full. For producers that may block; the loop never calls it. False: closed.
   bool push(TaskPtr task) PS_EXCLUDES(mutex_);
@@ -52,7 +59,7 @@ class TaskQueue {
   // Blocks while empty, then takes one task or, while tasks are short, a small batch, into `batch`;
   // those it found shed come in addition.
   // Returns how many; 0: the worker has to end. `loop_waits_for_room` tells the worker that the
-  // loop asked to hear of this.
+  // loop asked to hear of this. Allocates nothing, for slots that were expected.
   std::size_t pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now, bool& loop_waits_for_room)
       PS_EXCLUDES(mutex_);
 
@@ -79,12 +86,30 @@ class TaskQueue {
 
   // Makes the worker that has idled longest end. Null when none is idle.
   Sleeper* retire_one() PS_EXCLUDES(mutex_);
-  // Makes that worker, which is not idle, end when it next comes for a task.
-  void retire(Sleeper& sleeper) PS_EXCLUDES(mutex_);
+  // That worker, the caller, does not come for a task any more.
+  void leave(const Sleeper& sleeper) PS_EXCLUDES(mutex_);
   // No more pushes; pop() hands out what is left and then 0.
   void close() PS_EXCLUDES(mutex_);
 
  private:
+  // Linked through the sleepers: a worker that falls asleep allocates nothing.
+  class SleeperList {
+   public:
+    bool empty() const { return oldest_ == nullptr; }
+    std::size_t size() const { return size_; }
+    void push(Sleeper& sleeper);  // the youngest now
+    // Null when empty.
+    Sleeper* pop_youngest() { return take(youngest_); }
+    Sleeper* pop_oldest() { return take(oldest_); }
+
+   private:
+    Sleeper* take(Sleeper* sleeper);
+
+    Sleeper* oldest_ = nullptr;
+    Sleeper* youngest_ = nullptr;
+    std::size_t size_ = 0;
+  };
+
   // Until something is known, a task is taken to be long: no batches, a worker for each.
   static constexpr double kUnknownRun = 1e6;
 
@@ -99,10 +124,11 @@ class TaskQueue {
   Mutex mutex_;
   ConditionVariable not_full_;
   FairQueue<Task> tasks_ PS_GUARDED_BY(mutex_);
-  std::vector<Sleeper*> idle_ PS_GUARDED_BY(mutex_);          // the longest idle first
+  SleeperList idle_ PS_GUARDED_BY(mutex_);
   double estimated_run_ PS_GUARDED_BY(mutex_) = kUnknownRun;  // µs
   TimeUs wait_limit_ PS_GUARDED_BY(mutex_) = 0;
   StandingWaits standing_waits_ PS_GUARDED_BY(mutex_);
+  std::size_t slots_ PS_GUARDED_BY(mutex_) = 0;  // expected
   // Who comes for a task without being woken, or has been: not to be woken for.
   std::size_t on_the_way_ PS_GUARDED_BY(mutex_) = 0;            // woken, not here yet
   const Sleeper* last_popper_ PS_GUARDED_BY(mutex_) = nullptr;  // null: it has gone to sleep

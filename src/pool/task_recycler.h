@@ -21,10 +21,12 @@ class TaskRecycler {
     return task;
   }
 
+  // Nothing of the request or its reply stays in what is kept; operator delete wipes the rest.
   void give(TaskPtr task) {
     const bool large = task->text.capacity() > kMaxKept || task->reply.capacity() > kMaxKept;
     if (large || spare_.size() >= kMaxSpare) return;
     wipe(task->text);
+    wipe(task->reply);
     spare_.push_back(std::move(task));
   }
 

@@ -17,12 +17,16 @@ constexpr TimeUs kLongestGrace = 1'000'000;  // µs
 
 }  // namespace
 
-ThreadPool::ThreadPool(unsigned workers, std::size_t queue_capacity, HandlerFactory make_handler,
+ThreadPool::ThreadPool(std::size_t queue_capacity, HandlerFactory make_handler,
                        CompletionQueue& completions)
     : make_handler_(std::move(make_handler)),
       completions_(completions),
-      queue_(std::make_unique<TaskQueue>(queue_capacity)) {
-  workers_.push_back(std::make_unique<Worker>(0, *queue_, completions_, make_handler_()));
+      queue_(std::make_unique<TaskQueue>(queue_capacity)) {}
+
+ThreadPool::ThreadPool(unsigned workers, std::size_t queue_capacity, HandlerFactory make_handler,
+                       CompletionQueue& completions)
+    : ThreadPool(queue_capacity, std::move(make_handler), completions) {
+  add_worker();
   resize(workers);
 }
 
@@ -38,16 +42,21 @@ void ThreadPool::resize(unsigned wanted) {
 }
 
 bool ThreadPool::start_one() {
-  unsigned index = 0;  // the lowest that is free, so that names stay few
-  while (index_in_use(index)) ++index;
   try {
-    auto worker = std::make_unique<Worker>(index, *queue_, completions_, make_handler_());
-    workers_.push_back(std::move(worker));
+    add_worker();
     return true;
   } catch (const std::exception& error) {
     start_failure_ = error.what();
     return false;
   }
+}
+
+void ThreadPool::add_worker() {
+  unsigned index = 0;  // the lowest that is free, so that names stay few
+  while (index_in_use(index)) ++index;
+  // Room first: once its thread runs, a worker can be destroyed only when it has been told to end.
+  workers_.reserve(workers_.size() + 1);
+  workers_.push_back(std::make_unique<Worker>(index, *queue_, completions_, make_handler_()));
 }
 
 bool ThreadPool::index_in_use(unsigned index) const {
@@ -58,17 +67,28 @@ bool ThreadPool::index_in_use(unsigned index) const {
 void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outstanding,
                          double estimated_run, Inspection& found) {
   found.look_again_at = kNever;
+  // Nothing may fail between giving a worker up and putting it where it belongs.
+  found.overdue.reserve(workers_.size());
+  found.stuck.reserve(workers_.size());
+  stuck_.reserve(stuck_.size() + workers_.size());
+  const TimeUs grace = std::clamp(patience.task_timeout, kShortestGrace, kLongestGrace);
   std::size_t hopeless = 0;
-  for (std::size_t i = 0; i < workers_.size(); ++i) {
-    workers_[i]->take_back_if_begun_by(now - kLong, found.ended, taken_back_);
-    if (judge(*workers_[i], now, patience.task_timeout, found) == Fate::kFine) continue;
-    if (stuck_.size() < patience.max_stuck) {
-      found.stuck.push_back(*workers_[i]->running());
-      quarantine(i--);
+  for (const auto& worker : workers_) {
+    worker->take_back_if_begun_by(now - kLong, found.ended, taken_back_);
+    const Worker::Verdict verdict =
+        worker->judge(now, {.task_timeout = patience.task_timeout,
+                            .grace = grace,
+                            .may_give_up = stuck_.size() + found.stuck.size() < patience.max_stuck});
+    found.look_again_by(verdict.look_again_at);
+    if (verdict.overdue) found.overdue.push_back(*verdict.overdue);
+    if (!verdict.past_saving) continue;
+    if (verdict.given_up) {
+      found.stuck.push_back(*verdict.past_saving);
     } else {
       ++hopeless;
     }
   }
+  if (!found.stuck.empty()) quarantine(found.stuck);
   for (std::size_t i = 0; i < found.stuck.size(); ++i) start_one();
   found.no_progress_possible = hopeless == workers_.size();
   if (!taken_back_.empty()) queue_->give_back(taken_back_);
@@ -86,34 +106,20 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
   }
 }
 
-ThreadPool::Fate ThreadPool::judge(Worker& worker, TimeUs now, TimeUs timeout, Inspection& found) {
-  if (timeout == 0) return Fate::kFine;
-  if (const auto overdue = worker.time_out_if_begun_by(now - timeout, now)) {
-    found.overdue.push_back(*overdue);
+void ThreadPool::quarantine(const std::vector<Worker::Running>& stuck) {
+  for (const Worker::Running& task : stuck) {
+    const auto worker = std::ranges::find(
+        workers_, task.worker, [](const auto& each) { return each->index(); });
+    stuck_.push_back(std::move(*worker));
+    workers_.erase(worker);
   }
-  const auto running = worker.running();
-  if (!running) return Fate::kFine;
-  const TimeUs grace = std::clamp(timeout, kShortestGrace, kLongestGrace);
-  // From when it was told, which a stalled loop does late.
-  const TimeUs due =
-      running->answered ? running->told_to_stop_at + grace : running->begun_at + timeout;
-  if (running->answered && now >= due) return Fate::kStuck;
-  found.look_again_by(due);
-  return Fate::kFine;
-}
-
-void ThreadPool::quarantine(std::size_t position) {
-  queue_->retire(workers_[position]->sleeper());
-  stuck_.push_back(std::move(workers_[position]));
-  workers_.erase(workers_.begin() + static_cast<std::ptrdiff_t>(position));
 }
 
 void ThreadPool::came_back(unsigned index) {
-  // It ends without another task, so this waits no longer than a thread needs to return. One that
-  // is in another task already (the first came back by way of a batch) is not joined before that
-  // ends.
+  // Joined only if it is known to end, so this waits no longer than a thread needs to return: what
+  // came back may be an earlier task of its last batch.
   std::erase_if(stuck_, [index](const auto& worker) {
-    return worker->index() == index && !worker->running();
+    return worker->index() == index && worker->is_ending();
   });
 }
 

@@ -17,7 +17,7 @@ namespace pool_server {
 class ThreadPool {
  public:
   // Starts `workers` workers, or as many as can be had (see start_failure()). Throws
-  // std::system_error, or what make_handler threw, when not even one can be started.
+  // std::system_error, or what make_handler threw, when not even one can be started; std::bad_alloc.
   ThreadPool(unsigned workers, std::size_t queue_capacity, HandlerFactory make_handler,
              CompletionQueue& completions);
   ThreadPool(const ThreadPool&) = delete;
@@ -56,8 +56,8 @@ class ThreadPool {
   // `estimated_run`: what a task takes at present, in µs.
   void inspect(TimeUs now, const Patience& patience, std::size_t outstanding, double estimated_run,
                Inspection& found);
-  // The worker of that index has come back from a task that was given up: if it was replaced, it
-  // ends now.
+  // The worker of that index has come back from a task that was answered without it. If it was
+  // given up, it is ending, and joined here.
   void came_back(unsigned index);
   unsigned stuck() const { return static_cast<unsigned>(stuck_.size()); }
   // Some worker runs a task that is not overdue, or none is needed: nothing but time is missing.
@@ -80,11 +80,13 @@ class ThreadPool {
   void shutdown();
 
  private:
+  // The first half of making a pool: what it has made is shut down when the second half throws.
+  ThreadPool(std::size_t queue_capacity, HandlerFactory make_handler, CompletionQueue& completions);
+
   bool start_one();
+  void add_worker();
   bool index_in_use(unsigned index) const;
-  enum class Fate : unsigned char { kFine, kStuck };
-  Fate judge(Worker& worker, TimeUs now, TimeUs timeout, Inspection& found);
-  void quarantine(std::size_t position);
+  void quarantine(const std::vector<Worker::Running>& stuck);
 
   HandlerFactory make_handler_;
   CompletionQueue& completions_;

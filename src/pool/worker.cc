@@ -1,10 +1,12 @@
 #include "pool/worker.h"
 
 #include <algorithm>
+#include <cassert>
 #include <iterator>
 #include <utility>
 
 #include "core/protocol.h"
+#include "core/wipe.h"
 #include "sys/clock.h"
 #include "sys/crash_report.h"
 
@@ -30,12 +32,15 @@ void Worker::run() {
     if (loop_waits_for_room) completions_.wake_loop();
     if (count == 0) return;
     now = monotonic_now();  // pop() may have slept
-    for (Task* task = begin_batch(count, now); task != nullptr; task = begin_next(now)) {
+    bool last = false;
+    for (Task* task = begin_batch(count, now); task != nullptr; task = begin_next(now, last)) {
       if (task->shed == Task::Shed::kNo) compute(*task);
       now = monotonic_now();
     }
+    if (last) queue_.leave(sleeper_);  // before the loop can hear of it, and end the queue
     completions_.post(outbox_);
     outbox_.clear();
+    if (last) return;
   }
 }
 
@@ -46,8 +51,9 @@ Task* Worker::begin_batch(std::size_t count, TimeUs now) {
   return begin_one(now);
 }
 
-Task* Worker::begin_next(TimeUs now) {
+Task* Worker::begin_next(TimeUs now, bool& last) {
   const MutexLock lock(mutex_);
+  last = given_up_;
   running_->ended_at = now;
   ended_.push_back(std::move(running_));
   if (!unbegun_.empty()) return begin_one(now);
@@ -64,18 +70,20 @@ Task* Worker::begin_one(TimeUs now) {
   return running_.get();
 }
 
-// The one place that catches what a handler throws.
+// The one place that catches what a handler throws. There may be no memory then.
 void Worker::compute(Task& task) {
   task.reply.clear();
   crash_report::begin_task(index_, task.number);
   try {
     task.outcome = handler_->handle(task.text, token_, task.reply);
+    protocol::make_reply(task.outcome, task.reply);
   } catch (...) {
     task.outcome = Outcome::kError;
-    task.reply = protocol::kInternalError;
+    wipe(task.reply);
+    assert(task.reply.capacity() >= protocol::kInternalErrorReply.size());
+    task.reply.assign(protocol::kInternalErrorReply);  // fits: see Task and Handler
   }
   crash_report::end_task();
-  protocol::make_reply(task.outcome, task.reply);
 }
 
 bool Worker::Token::stop_requested() const {
@@ -89,16 +97,35 @@ std::optional<Worker::Running> Worker::running() {
   return describe();
 }
 
-std::optional<Worker::Running> Worker::time_out_if_begun_by(TimeUs begun_by, TimeUs now) {
+Worker::Verdict Worker::judge(TimeUs now, const Patience& patience) {
+  Verdict verdict;
+  if (patience.task_timeout == 0) return verdict;
   const MutexLock lock(mutex_);
-  if (running_ == nullptr || running_->begun_at > begun_by || running_->answered) {
-    return std::nullopt;
+  if (running_ == nullptr) return verdict;
+  if (!running_->answered) {
+    const TimeUs due = running_->begun_at + patience.task_timeout;
+    if (now < due) {
+      verdict.look_again_at = due;
+      return verdict;
+    }
+    verdict.overdue = describe();
+    running_->answered = stop_requested_ = true;
+    told_to_stop_at_ = now;  // its grace begins here, however late the loop has come
   }
-  const Running overdue = describe();
-  running_->answered = true;
-  stop_requested_ = true;
-  told_to_stop_at_ = now;
-  return overdue;
+  const TimeUs due = told_to_stop_at_ + patience.grace;
+  if (now < due) {
+    verdict.look_again_at = due;
+    return verdict;
+  }
+  verdict.past_saving = describe();
+  verdict.given_up = given_up_ = patience.may_give_up;
+  assert(!given_up_ || (unbegun_.empty() && ended_.empty()));  // taken back long since
+  return verdict;
+}
+
+bool Worker::is_ending() {
+  const MutexLock lock(mutex_);
+  return given_up_ && running_ == nullptr;
 }
 
 void Worker::cancel_tasks_of(ConnectionId connection) {
@@ -129,6 +156,8 @@ void Worker::take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
                                    std::vector<TaskPtr>& unbegun) {
   const MutexLock lock(mutex_);
   if (running_ == nullptr || running_->begun_at > begun_by) return;
+  ended.reserve(ended.size() + ended_.size());  // what throws must not do so halfway
+  unbegun.reserve(unbegun.size() + unbegun_.size());
   std::move(ended_.begin(), ended_.end(), std::back_inserter(ended));
   ended_.clear();
   std::move(unbegun_.rbegin(), unbegun_.rend(), std::back_inserter(unbegun));

@@ -34,7 +34,7 @@ class Worker {
 
   static std::string name(unsigned index) { return "worker-" + std::to_string(index); }
   unsigned index() const { return index_; }
-  TaskQueue::Sleeper& sleeper() { return sleeper_; }
+  const TaskQueue::Sleeper& sleeper() const { return sleeper_; }
 
   // The rest is for the loop thread.
 
@@ -51,9 +51,28 @@ class Worker {
   };
   std::optional<Running> running() PS_EXCLUDES(mutex_);
 
-  // If the running task began at `begun_by` or earlier: sets its stop token and marks it answered,
-  // which the caller now has to do. Nullopt: there is none such, or it was answered before.
-  std::optional<Running> time_out_if_begun_by(TimeUs begun_by, TimeUs now) PS_EXCLUDES(mutex_);
+  // How long a task may take, in µs.
+  struct Patience {
+    TimeUs task_timeout = 0;    // 0: as long as it likes, and it is never past saving
+    TimeUs grace = 0;           // from when it was told to stop
+    bool may_give_up = false;   // a worker that lets it pass: another can take its place
+  };
+  struct Verdict {
+    // Its time is over: its stop token is set and it is marked answered, which the caller now has
+    // to do. Nullopt: it has time left, was told before, or there is none.
+    std::optional<Running> overdue;
+    // It did not come back in its grace. Given up, this worker begins nothing any more and ends
+    // when it comes back; else it goes on then as if nothing had been.
+    std::optional<Running> past_saving;
+    bool given_up = false;
+    TimeUs look_again_at = kNever;
+  };
+  // Judges the running task and does what follows, in one step: whatever the thread does meanwhile,
+  // it is given up only while it is in the task that it is given up for.
+  Verdict judge(TimeUs now, const Patience& patience) PS_EXCLUDES(mutex_);
+  // It was given up and has come back: the thread posts what it has and ends.
+  bool is_ending() PS_EXCLUDES(mutex_);
+
   // Sets the stop token of whatever `connection` has here, begun or still in the batch.
   void cancel_tasks_of(ConnectionId connection) PS_EXCLUDES(mutex_);
   void cancel_all() PS_EXCLUDES(mutex_);
@@ -83,8 +102,8 @@ class Worker {
   // Begins the first of the `count` tasks in popped_.
   Task* begin_batch(std::size_t count, TimeUs now) PS_EXCLUDES(mutex_);
   // Ends the running task and begins the next; null when the batch is done, and then outbox_ holds
-  // what has ended.
-  Task* begin_next(TimeUs now) PS_EXCLUDES(mutex_);
+  // what has ended. `last`: this worker was given up, and has to end.
+  Task* begin_next(TimeUs now, bool& last) PS_EXCLUDES(mutex_);
   Task* begin_one(TimeUs now) PS_REQUIRES(mutex_);
   void compute(Task& task);
   Running describe() const PS_REQUIRES(mutex_);
@@ -105,6 +124,7 @@ class Worker {
   TaskPtr running_ PS_GUARDED_BY(mutex_);
   bool stop_requested_ PS_GUARDED_BY(mutex_) = false;
   TimeUs told_to_stop_at_ PS_GUARDED_BY(mutex_) = 0;  // meaningful while running_ is answered
+  bool given_up_ PS_GUARDED_BY(mutex_) = false;       // then running_ is its last task
 
   Thread thread_;  // last: it uses all of the above from its first instruction on
 };

@@ -26,6 +26,13 @@ Admission::Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycle
       longest_reply_(std::move(longest_reply)),
       estimated_run_(kLongestSample) {}
 
+void Admission::expect_slots(std::size_t slots) {
+  if (slots <= expected_slots_) return;
+  slots = std::max(slots, 2 * expected_slots_);
+  pool_.queue().expect_slots(slots);
+  expected_slots_ = slots;
+}
+
 Admission::Verdict Admission::admit(Connection& connection, std::string_view line, TimeUs now,
                                     Overload overload) {
   const std::size_t charge = line.size() + protocol::kLongestPrefix + longest_reply_(line.size());

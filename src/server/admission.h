@@ -28,6 +28,10 @@ class Admission {
   Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
             Counters& counters, std::function<std::size_t(std::size_t)> longest_reply);
 
+  // Connections in slots below `slots` may come with requests. Throws std::bad_alloc, and has
+  // changed nothing then; their requests need no memory of the queue afterwards.
+  void expect_slots(std::size_t slots);
+
   enum class Verdict : unsigned char {
     kAdmitted,
     kWait,      // the queue is full: the connection is in line and will be resumed
@@ -82,6 +86,7 @@ class Admission {
   bool resuming_ = false;
   std::size_t share_ = 0;  // of the connection that is being resumed
   std::size_t outstanding_ = 0;
+  std::size_t expected_slots_ = 0;  // by the queue
   std::uint64_t next_number_ = 1;
   double estimated_run_;  // µs, moving average
   bool estimate_known_ = false;

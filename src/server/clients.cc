@@ -278,6 +278,7 @@ void Clients::on_accepted(Listener& listener, UniqueFd socket) {
 }
 
 Connection& Clients::let_in(UniqueFd socket) {
+  admission_.expect_slots(connections_.slots() + 1);
   Connection& connection = connections_.add(std::move(socket), *this);
   try {
     if (counts_peers_) peers_.add(connection.id().slot, peer_key(connection.descriptor()));

@@ -12,6 +12,7 @@
 #include "server/log.h"
 #include "server/reload.h"
 #include "sys/clock.h"
+#include "sys/log_fd.h"
 #include "sys/service_manager.h"
 #include "sys/socket.h"
 
@@ -75,6 +76,26 @@ Server::~Server() {
 }
 
 Server::End Server::run() {
+  try {
+    return serve();
+  } catch (const std::exception& error) {
+    return fail(error.what());
+  }
+}
+
+Server::End Server::fail(const char* reason) noexcept {
+  try {
+    log::write(LogLevel::kError, "failed", {}, fmt::format("cannot go on: {}", reason));
+    watch_.report_abandoned_work();
+  } catch (const std::exception&) {
+    LogFd().write("pool-server: cannot go on: out of memory\n");
+  }
+  // What is queued or runs may take for ever, and nobody would hear of it.
+  const bool busy = admission_.outstanding() > 0 || pool_.stuck() > 0;
+  return {.exit_status = kExitFailure, .workers_busy = busy};
+}
+
+Server::End Server::serve() {
   log::write(LogLevel::kInfo, "started", {},
              fmt::format("pool-server " POOL_SERVER_VERSION " serves '{}' with {} workers",
                          options_.handler, pool_.size()));
@@ -126,8 +147,8 @@ TimeUs Server::end_of_round(TimeUs now) {
   const TimeUs next_inspection = watch_.inspect(now, submitted);
   housekeeping_.tick(now);
   const bool came_back = watch_.collect(now);
-  // A restart is the only way on, if there is someone to ask for one.
-  if (watch_.pool_is_stuck() && service_manager::is_listening()) drain_.stop_now();
+  // A restart is the only way on; whoever started the server hears of it by its exit status.
+  if (watch_.pool_is_stuck()) drain_.stop_now();
   if (drain_.draining()) drain(now);
   const TimeUs again = std::min(next_inspection, housekeeping_.tell_rest(now));
   if (came_back || clients_.has_work_left() || router_.owes_stats()) return 0;

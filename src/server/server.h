@@ -43,10 +43,12 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
     int exit_status = 0;
     bool workers_busy = false;  // they cannot be joined
   };
-  // Until a stop signal has been obeyed.
+  // Until a stop signal has been obeyed, or nothing can be done any more. Throws nothing.
   End run();
 
  private:
+  End serve();
+  End fail(const char* reason) noexcept;
   // RoundHooks
   TimeUs end_of_round(TimeUs now) override;
   // EventSource, of the completion queue's eventfd

@@ -265,16 +265,6 @@ TEST_CASE("R1: room that expired tasks leave lets a pusher go on") {
   CHECK(push.returns());
 }
 
-TEST_CASE("task queue: a worker that was given up ends when it next comes for a task") {
-  TaskQueue queue(10);
-  Popper popper(queue);
-  fill(queue, 0, 2);
-  CHECK(popper.pop() == Numbers{0});
-  queue.retire(popper.sleeper());
-  CHECK(popper.pop().empty());
-  CHECK(Popper(queue).pop() == Numbers{1});
-}
-
 TEST_CASE("R1: several producers and workers on a small queue, each task exactly once") {
   constexpr std::uint64_t kProducers = 3;
   constexpr std::uint64_t kEach = 3'000;

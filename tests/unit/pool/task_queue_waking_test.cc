@@ -51,14 +51,13 @@ TEST_CASE("waking: who just took a task and then went to sleep is not waited for
   }
 }
 
-TEST_CASE("waking: who just took a task and was retired is not waited for") {
+TEST_CASE("waking: who just took a task and has left is not waited for") {
   TaskQueue queue(10);
-  Popper retired(queue);
+  Popper leaver(queue);
   Popper other(queue);
   fill(queue, 0, 1);
-  CHECK(retired.pop() == Numbers{0});
-  queue.retire(retired.sleeper());
-  CHECK(retired.pop() == Numbers{});
+  CHECK(leaver.pop() == Numbers{0});
+  queue.leave(leaver.sleeper());
   BlockedCall asleep([&] { other.pop(); });
   CHECK(asleep.blocks());
   push_short(queue, 1, 1);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <string_view>
 
 namespace pool_server {
 namespace {
@@ -33,6 +34,25 @@ TEST_CASE("task recycler: a task comes back as new, with the capacity of its str
   CHECK_FALSE(again->answered);
   CHECK_FALSE(again->cancelled);
   CHECK(recycler.take().get() != object);
+}
+
+TEST_CASE("task recycler: nothing of a request or its reply stays in a task that is kept") {
+  TaskRecycler recycler;
+  TaskPtr used = recycler.take();
+  used->text = std::string(300, 't');
+  used->reply = std::string(400, 'r');
+  const char* text = used->text.data();
+  const char* reply = used->reply.data();
+  recycler.give(std::move(used));
+  const TaskPtr again = recycler.take();
+  REQUIRE(again->text.data() == text);
+  REQUIRE(again->reply.data() == reply);
+  again->text.resize(1);  // memory that may be looked at
+  again->reply.resize(1);
+  const std::string_view texts(text, 301);
+  const std::string_view replies(reply, 401);
+  CHECK(texts.find('t') == std::string_view::npos);
+  CHECK(replies.find('r') == std::string_view::npos);
 }
 
 TEST_CASE("task recycler: one huge request does not occupy memory for ever") {

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "support/pool_fixture.h"
 #include "support/tasks.h"
 #include "support/waiting.h"
 #include "support/wrapped_pthread.h"
@@ -20,38 +21,6 @@ namespace {
 
 constexpr TimeUs kTimeout = 50'000;       // µs; never waited for: times are arguments
 constexpr TimeUs kFarFuture = 1LL << 50;  // everything has run for very long by then
-
-// A pool and what a test needs round it, in the order of their lives.
-struct Fixture {
-  explicit Fixture(unsigned workers, std::size_t capacity = 1000)
-      : pool(workers, capacity, script.factory(), completions) {}
-  Fixture(const Fixture&) = delete;
-  Fixture& operator=(const Fixture&) = delete;
-  ~Fixture() { script.gate.open(); }
-
-  void submit(std::uint64_t number, std::string text, std::uint32_t slot = 0) {
-    REQUIRE(pool.queue().push(task(number, std::move(text), slot)));
-  }
-  // What runs right now, once that is `count` tasks.
-  std::vector<Worker::Running> running(std::size_t count) {
-    std::vector<Worker::Running> now;
-    CHECK(eventually([&] { return (now = pool.running()).size() == count; }));
-    return now;
-  }
-  bool all_idle(std::size_t count) {
-    return eventually([&] { return pool.queue().level().idle == count; });
-  }
-  ThreadPool::Inspection inspect(TimeUs now, TimeUs task_timeout, unsigned max_stuck = 0) {
-    ThreadPool::Inspection found;
-    pool.inspect(now, {.task_timeout = task_timeout, .max_stuck = max_stuck},
-                 /*outstanding=*/1, /*estimated_run=*/1'000, found);
-    return found;
-  }
-
-  Script script;
-  CompletionQueue completions;
-  ThreadPool pool;
-};
 
 std::set<std::string> thread_names() {
   std::set<std::string> names;

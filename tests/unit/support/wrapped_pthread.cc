@@ -4,12 +4,16 @@
 
 #include <atomic>
 #include <cerrno>
+#include <functional>
+#include <utility>
 
 namespace {
 
 std::atomic<int> created, joined, mutexes_made, mutexes_destroyed, conditions_made,
     conditions_destroyed;
 std::atomic<int> threads_left = -1;
+thread_local int unlocks_left = 0;
+thread_local std::function<void()> then_call;
 
 }  // namespace
 
@@ -46,6 +50,13 @@ int __wrap_pthread_mutex_destroy(pthread_mutex_t* mutex) {
   return error;
 }
 
+int __real_pthread_mutex_unlock(pthread_mutex_t*);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t* mutex) {
+  const int error = __real_pthread_mutex_unlock(mutex);
+  if (unlocks_left > 0 && --unlocks_left == 0) std::exchange(then_call, nullptr)();
+  return error;
+}
+
 int __real_pthread_cond_init(pthread_cond_t*, const pthread_condattr_t*);
 int __wrap_pthread_cond_init(pthread_cond_t* condition, const pthread_condattr_t* attributes) {
   ++conditions_made;
@@ -71,6 +82,11 @@ PthreadCalls pthread_calls() {
           .mutexes_destroyed = mutexes_destroyed,
           .conditions_made = conditions_made,
           .conditions_destroyed = conditions_destroyed};
+}
+
+void at_unlock(int count, std::function<void()> then) {
+  then_call = std::move(then);
+  unlocks_left = count;
 }
 
 void limit_threads(int left) {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 namespace pool_server {
 
 // What the code under test asked of pthreads. Executables that link wrapped_pthread.cc are linked
@@ -13,6 +15,10 @@ struct PthreadCalls {
   int conditions_destroyed = 0;
 };
 PthreadCalls pthread_calls();
+
+// Calls `then` on the calling thread when it has unlocked its `count`th mutex from now on, once;
+// whatever other threads could do at that moment, it can do. Zero: never.
+void at_unlock(int count, std::function<void()> then);
 
 // From now on this many threads can be created and no more; negative: as many as can be had.
 void limit_threads(int left);
