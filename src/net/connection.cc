@@ -18,12 +18,18 @@ constexpr TimeUs kLinger = 1'000'000;
 
 }  // namespace
 
-Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
-    : id_(id), socket_(std::move(socket)), host_(host), last_activity_(host.loop().now()) {
-  set_no_delay(socket_.get());
+Connection::Connection(ConnectionId id, UniqueFd&& socket, ConnectionHost& host)
+    : id_(id), host_(host), last_activity_(host.loop().now()) {
+  set_no_delay(socket.get());
   interest_ = EPOLLIN;
-  host_.loop().add(socket_.get(), interest_, *this);
   arm_timer();
+  try {
+    host_.loop().add(socket.get(), interest_, *this);
+  } catch (...) {
+    host_.timers().disarm(*this);
+    throw;
+  }
+  socket_ = std::move(socket);
 }
 
 Connection::~Connection() {
@@ -82,7 +88,7 @@ void Connection::reconfigure() {
 void Connection::restore(CarriedConnection&& from) {
   serial_ = from.serial;
   reader_.restore(from);
-  writer_.append(from.unsent, host_.buffers());
+  writer_.restore(std::move(from.unsent));
   if (!from.owed.empty()) {
     carried_ = std::make_unique<std::deque<CarriedAnswer>>(
         std::make_move_iterator(from.owed.begin()), std::make_move_iterator(from.owed.end()));
@@ -104,12 +110,13 @@ bool Connection::ready_to_carry() const {
   return sent && !waiting_for_queue_ && writer_.unanswered() == 0 && !may_admit_more();
 }
 
-CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
+CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
   CarriedConnection to;
   to.cookie = socket_cookie(socket_.get());
   to.serial = serial_;
   writer_.carry(std::move(undone), to);
-  if (carried_ != nullptr) to.owed.insert(to.owed.end(), carried_->begin(), carried_->end());
+  if (carried_ != nullptr) std::ranges::move(*carried_, std::back_inserter(to.owed));
+  carried_.reset();
   if (const auto line = reader_.held_line()) {
     to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, std::string(*line)});
   }

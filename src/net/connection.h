@@ -23,7 +23,8 @@ namespace pool_server {
 // the same round may still name it.
 class Connection final : public EventSource, private Timer {
  public:
-  Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host);
+  // If it throws, the socket stays with the caller.
+  Connection(ConnectionId id, UniqueFd&& socket, ConnectionHost& host);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
@@ -49,8 +50,8 @@ class Connection final : public EventSource, private Timer {
   bool to_be_carried() const { return to_be_carried_; }
   // All that can be done for it has been done.
   bool ready_to_carry() const;
-  // What a restart carries over; `undone` as for ReplyWriter::carry.
-  CarriedConnection carry(std::vector<const Task*> undone) const;
+  // Gives away what a restart carries over; `undone` as for ReplyWriter::carry. To be closed next.
+  CarriedConnection carry(std::vector<TaskPtr> undone);
   int descriptor() const { return socket_.get(); }
 
   // Reads no more, and ends when nothing is owed. `linger`: the client has some time to read its

@@ -6,6 +6,7 @@
 
 #include "core/protocol.h"
 #include "server/log.h"
+#include "sys/socket.h"
 
 namespace pool_server {
 
@@ -18,6 +19,14 @@ constexpr std::size_t kLingeringRefusals = 64;
 
 std::string id_of(const Connection& connection) {
   return std::to_string(connection.serial());
+}
+
+// All that can be said to a client that cannot be served, without waiting for it to listen.
+void see_out(int socket, const CarriedConnection& state) {
+  std::string last = state.unsent;
+  protocol::append_reply(Outcome::kError, protocol::kInternalError, last);
+  (void)send(socket, last);
+  shut_down_sending(socket);
 }
 
 }  // namespace
@@ -72,7 +81,24 @@ void Clients::reconfigure() {
 }
 
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
-  let_in(std::move(socket)).restore(std::move(state));
+  Connection* connection = nullptr;
+  try {
+    connection = &let_in(std::move(socket));
+    connection->restore(std::move(state));
+  } catch (...) {
+    if (connection != nullptr) {
+      shut_down_sending(connection->descriptor());
+      connection->close(/*broken=*/true);
+    } else if (socket.valid()) {
+      see_out(socket.get(), state);
+    }
+    throw;
+  }
+}
+
+void Clients::forget_all() {
+  connections_.for_each([](Connection& connection) { connection.close(/*broken=*/false); });
+  connections_.reap();
 }
 
 bool Clients::ready_to_carry() {
@@ -200,13 +226,18 @@ void Clients::on_accepted(UniqueFd socket) {
   }
 }
 
-Connection& Clients::let_in(UniqueFd socket) {
+Connection& Clients::let_in(UniqueFd&& socket) {
   const bool count_peer = options_.max_connections_per_peer > 0;
   const PeerKey peer = count_peer ? peer_key(socket.get()) : PeerKey();
   Connection& connection = connections_.add(std::move(socket), *this);
-  if (count_peer) {
-    ++connections_of_peer_[peer];
+  if (!count_peer) return connection;
+  try {
+    std::size_t& count = connections_of_peer_[peer];
     peer_of_slot_[connection.id().slot] = peer;
+    ++count;
+  } catch (...) {  // no memory to count it
+    connection.close(/*broken=*/true);
+    throw;
   }
   return connection;
 }

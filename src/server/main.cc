@@ -4,12 +4,14 @@
 #include <exception>
 #include <iostream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/command_line.h"
 #include "server/log.h"
 #include "server/server.h"
 #include "server/sockets.h"
+#include "sys/service_manager.h"
 #include "sys/signal_fd.h"
 #include "sys/socket.h"
 #include "sys/thread.h"
@@ -35,13 +37,15 @@ void prepare_descriptors(const Options& options) {
 }
 
 int serve(const std::vector<std::string>& arguments, const Options& options) {
+  // Before anything of ours is open: a LISTEN_FDS that is too high must not reach it.
+  std::vector<service_manager::PassedFd> passed = service_manager::take_passed_fds();
   ignore_sigpipe();
   prepare_exceptions();
   SignalFd signals({SIGTERM, SIGINT, SIGHUP});  // before the first thread: all inherit the mask
   log::set_up(options.log_level);
   log::report_crashes(options.handler);
   prepare_descriptors(options);
-  Server server(options, take_sockets(options), signals,
+  Server server(options, take_sockets(options, std::move(passed)), signals,
                 [&arguments] { return parse_command_line(arguments); });
   const Server::End end = server.run();
   // Workers may be in a task that does not end; to join them would be to wait for it. The kernel

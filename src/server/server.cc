@@ -44,8 +44,10 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
   }
   configure_queue();
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
-  succession_.inherit(std::move(sockets.handovers));  // those who waited come before newcomers
   clients_.listen(std::move(sockets.listeners));
+  // Last, when little can fail any more. Those who waited come before newcomers all the same, as
+  // nobody is let in before the loop turns.
+  succession_.inherit(std::move(sockets.handovers));
 }
 
 Server::~Server() {
@@ -59,7 +61,7 @@ Server::End Server::run() {
   service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
   loop_.run();
-  if (succession_.prepared()) succession_.hand_over();
+  const bool all_left = succession_.prepared() && succession_.hand_over();
   if (!drain_.cut_short()) {
     pool_.shutdown();
     log::write(LogLevel::kInfo, "stopped", {},
@@ -72,8 +74,7 @@ Server::End Server::run() {
                          admission_.outstanding(), connections_.open()));
   if (watch_.pool_is_stuck()) service_manager::notify("WATCHDOG=trigger");
   // Carried over, nothing is lost but what a stuck worker had been given up with before.
-  const bool all_carried =
-      succession_.prepared() && admission_.outstanding() == admission_.awaited();
+  const bool all_carried = all_left && admission_.outstanding() == admission_.awaited();
   return {.exit_status = all_carried ? 0 : kExitFailure, .workers_busy = true};
 }
 
