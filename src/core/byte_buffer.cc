@@ -25,6 +25,17 @@ void ByteBuffer::consume(std::size_t count) {
   }
 }
 
+std::string ByteBuffer::release() {
+  data_.erase(0, std::exchange(taken_, 0));
+  return std::exchange(data_, std::string());
+}
+
+void ByteBuffer::adopt(std::string bytes) {
+  assert(empty());
+  data_ = std::move(bytes);
+  taken_ = 0;
+}
+
 void ByteBuffer::lend_storage(std::string storage) {
   assert(!has_storage() && empty());
   data_ = std::move(storage);

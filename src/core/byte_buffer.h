@@ -20,6 +20,10 @@ class ByteBuffer {
   // The first `count` bytes have been dealt with.
   void consume(std::size_t count);
 
+  // All of it, and back: only into an empty one. Nothing is copied.
+  std::string release();
+  void adopt(std::string bytes);
+
   bool has_storage() const { return data_.capacity() > kInlineCapacity; }
   void lend_storage(std::string storage);  // only while it has none
   std::string give_up_storage();           // only while it is empty

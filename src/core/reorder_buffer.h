@@ -61,10 +61,12 @@ class ReorderBuffer {
     return head_ != nullptr && head_->sequence == next_to_release_ ? head_ : nullptr;
   }
 
-  // The results that are held, in order.
-  template <class Visit>
-  void for_each_held(Visit visit) const {
-    for (const Node* node = head_; node != nullptr; node = node->next) visit(*node);
+  // Gives up the first result that is held, whether its turn has come or not; null: there is none.
+  // For the end: nothing may be put afterwards.
+  std::unique_ptr<Node> give_up_first() {
+    std::unique_ptr<Node> node(head_);
+    if (head_ != nullptr) head_ = std::exchange(head_->next, nullptr);
+    return node;
   }
 
   std::uint64_t outstanding() const { return next_to_reserve_ - next_to_release_; }

@@ -1,9 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "core/handler.h"
@@ -40,31 +38,5 @@ struct CarriedConnection {
 
   bool operator==(const CarriedConnection&) const = default;
 };
-
-struct Snapshot {
-  std::vector<std::uint64_t> totals;  // see totals_of(): counters that must not fall back to zero
-  std::vector<CarriedConnection> connections;
-
-  bool operator==(const Snapshot&) const = default;
-};
-
-// The format, all integers little-endian:
-//
-//   magic      "poolsnap"
-//   version    u32
-//   length     u64, of the payload
-//   checksum   u64, FNV-1a of the payload
-//   payload    a record of the totals; the number of connections, u32; a record for each
-//
-// Each record begins with its length (u32), so that a reader skips fields that it does not know and
-// gives those that are missing their default: what an older release wrote is read. The version
-// changes only when that is not enough, and a higher one is refused.
-inline constexpr std::uint32_t kSnapshotVersion = 1;
-
-std::string encode(const Snapshot& snapshot);
-
-// Nullopt, with the reason in `fault`, for anything but a whole and sound snapshot. Input may be
-// anything: every length in it is checked.
-std::optional<Snapshot> decode(std::string_view bytes, std::string_view& fault);
 
 }  // namespace pool_server

@@ -20,14 +20,20 @@ constexpr TimeUs kLookForDelivery = 10'000;
 
 }  // namespace
 
-Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
-    : id_(id), socket_(std::move(socket)), host_(host), last_activity_(host.loop().now()) {
-  set_no_delay(socket_.get());
-  set_keep_alive(socket_.get());
+Connection::Connection(ConnectionId id, UniqueFd&& socket, ConnectionHost& host)
+    : id_(id), host_(host), last_activity_(host.loop().now()) {
+  set_no_delay(socket.get());
+  set_keep_alive(socket.get());
   interest_ = EPOLLIN;
-  host_.loop().add(socket_.get(), interest_, *this);
-  host_.memory().open(account_);
   arm_timer();
+  try {
+    host_.loop().add(socket.get(), interest_, *this);
+  } catch (...) {
+    host_.timers().disarm(*this);
+    throw;
+  }
+  socket_ = std::move(socket);
+  host_.memory().open(account_);
 }
 
 Connection::~Connection() {
@@ -123,7 +129,7 @@ void Connection::reconfigure() {
 void Connection::restore(CarriedConnection&& from) {
   serial_ = from.serial;
   reader_.restore(from);
-  writer_.append(from.unsent, host_.buffers());
+  writer_.restore(std::move(from.unsent));
   if (!from.owed.empty()) {
     carried_ = std::make_unique<Carried>();
     for (CarriedAnswer& answer : from.owed) {
@@ -142,14 +148,13 @@ void Connection::prepare_to_carry() {
   host_.on_changed(*this);
 }
 
-CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
+CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
   CarriedConnection to;
   to.cookie = socket_cookie(socket_.get());
   to.serial = serial_;
   writer_.carry(std::move(undone), to);
-  if (carried_ != nullptr) {
-    to.owed.insert(to.owed.end(), carried_->answers.begin(), carried_->answers.end());
-  }
+  if (carried_ != nullptr) std::ranges::move(carried_->answers, std::back_inserter(to.owed));
+  carried_.reset();
   if (const auto line = reader_.held_line()) {
     to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, std::string(*line)});
   }

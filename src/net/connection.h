@@ -26,7 +26,8 @@ namespace pool_server {
 // the same round may still name it.
 class Connection final : public EventSource, private Timer {
  public:
-  Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host);
+  // If it throws, the socket stays with the caller.
+  Connection(ConnectionId id, UniqueFd&& socket, ConnectionHost& host);
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
@@ -58,8 +59,8 @@ class Connection final : public EventSource, private Timer {
   // client asked for comes all the same.
   void prepare_to_carry();
   bool to_be_carried() const { return to_be_carried_; }
-  // What a restart carries over; `undone` as for ReplyWriter::carry.
-  CarriedConnection carry(std::vector<const Task*> undone) const;
+  // Gives away what a restart carries over; `undone` as for ReplyWriter::carry. To be closed next.
+  CarriedConnection carry(std::vector<TaskPtr> undone);
   int descriptor() const { return socket_.get(); }
 
   enum class Farewell : unsigned char {

@@ -4,10 +4,10 @@
 
 namespace pool_server {
 
-Connection& ConnectionTable::add(UniqueFd socket, ConnectionHost& host) {
+Connection& ConnectionTable::add(UniqueFd&& socket, ConnectionHost& host) {
   if (free_.empty()) {
-    free_.push_back(static_cast<std::uint32_t>(slots_.size()));
     slots_.emplace_back();
+    free_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
   }
   const std::uint32_t index = free_.back();
   Slot& slot = slots_[index];

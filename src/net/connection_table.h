@@ -12,8 +12,9 @@ namespace pool_server {
 // All connections, by id. Loop thread only.
 class ConnectionTable {
  public:
-  // Makes a connection in a free slot, under a generation that slot has not had.
-  Connection& add(UniqueFd socket, ConnectionHost& host);
+  // Makes a connection in a free slot, under a generation that slot has not had. If it throws,
+  // nothing has changed and the socket stays with the caller.
+  Connection& add(UniqueFd&& socket, ConnectionHost& host);
   // Null when that connection has gone, whoever is in its slot now.
   Connection* find(ConnectionId id);
   // A connection was closed: it no longer counts, and its object goes at reap().

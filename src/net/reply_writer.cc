@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include "core/protocol.h"
@@ -38,15 +39,15 @@ void ReplyWriter::append(std::string_view reply, BufferPool& buffers) {
   unsent_.append(reply);
 }
 
-void ReplyWriter::carry(std::vector<const Task*> undone, CarriedConnection& to) const {
-  to.unsent = unsent_.bytes();
+void ReplyWriter::carry(std::vector<TaskPtr> undone, CarriedConnection& to) {
+  to.unsent = unsent_.release();
   // An answer that came after its request was copied from a worker wins over the copy.
-  std::vector<const Task*> owed;
-  order_.for_each_held([&owed](const Task& answer) { owed.push_back(&answer); });
-  owed.insert(owed.end(), undone.begin(), undone.end());
-  std::ranges::stable_sort(owed, {}, &Task::sequence);
+  std::vector<TaskPtr> owed;
+  while (TaskPtr answer = order_.give_up_first()) owed.push_back(std::move(answer));
+  std::ranges::move(undone, std::back_inserter(owed));
+  std::ranges::stable_sort(owed, {}, [](const TaskPtr& task) { return task->sequence; });
   std::uint64_t next = order_.next_to_release();
-  for (const Task* task : owed) {
+  for (const TaskPtr& task : owed) {
     if (task->sequence < next) continue;
     // No answer may be missing, or those after it would be taken for it.
     for (; next < task->sequence; ++next) to.owed.push_back(lost_answer());
@@ -54,9 +55,11 @@ void ReplyWriter::carry(std::vector<const Task*> undone, CarriedConnection& to) 
     if (task->kind == Task::Kind::kStats) {
       to.owed.push_back({CarriedAnswer::Kind::kStats, Outcome::kOk, {}});
     } else if (!task->reply.empty()) {
-      to.owed.push_back({CarriedAnswer::Kind::kReply, task->outcome, task->reply});
+      to.owed.push_back(
+          {CarriedAnswer::Kind::kReply, task->outcome, std::exchange(task->reply, {})});
     } else {
-      to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, task->text});
+      to.owed.push_back(
+          {CarriedAnswer::Kind::kRequest, Outcome::kOk, std::exchange(task->text, {})});
     }
   }
   const std::uint64_t end = order_.next_to_release() + order_.outstanding();

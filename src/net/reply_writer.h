@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/byte_buffer.h"
@@ -32,9 +34,12 @@ class ReplyWriter {
   TaskPtr take_next();
   void append(std::string_view reply, BufferPool& buffers);
 
-  // What a restart carries over: unsent output, and the answers owed in order. `undone` are this
-  // connection's requests that have no answer yet, in any order.
-  void carry(std::vector<const Task*> undone, CarriedConnection& to) const;
+  // Gives away what a restart carries over: unsent output, and the answers owed in order. `undone`
+  // are this connection's requests that have no answer yet, in any order. Nothing may be put any
+  // more.
+  void carry(std::vector<TaskPtr> undone, CarriedConnection& to);
+  // Unsent output of before a restart, ahead of all else.
+  void restore(std::string unsent) { unsent_.adopt(std::move(unsent)); }
 
   // One send of everything that is due; how far it got.
   IoResult flush(int fd, BufferPool& buffers);

@@ -1,5 +1,7 @@
 #include "net/request_reader.h"
 
+#include <utility>
+
 namespace pool_server {
 
 std::optional<LineDecoder::Line> RequestReader::next(std::size_t max_line) {
@@ -27,17 +29,18 @@ void RequestReader::keep_rest(BufferPool& buffers) {
   if (kept_.empty()) buffers.take_back(kept_);
 }
 
-void RequestReader::carry(CarriedConnection& to) const {
+void RequestReader::carry(CarriedConnection& to) {
   to.end_of_input = end_of_input_;
   to.skipping_line = decoder_.skipping();
   if (!decoder_.holding()) to.partial_line = decoder_.partial();
-  to.undecoded = kept_.bytes();
+  drop_decoded();
+  to.undecoded = kept_.release();
 }
 
-void RequestReader::restore(const CarriedConnection& from) {
+void RequestReader::restore(CarriedConnection& from) {
   end_of_input_ = from.end_of_input;
   decoder_.restore(from.partial_line, from.skipping_line);
-  kept_.append(from.undecoded);
+  kept_.adopt(std::move(from.undecoded));
 }
 
 std::optional<std::string_view> RequestReader::held_line() const {

@@ -26,9 +26,10 @@ class RequestReader {
   // Saves what next() has not consumed, before the caller's buffer is used for something else.
   void keep_rest(BufferPool& buffers);
 
-  // What a restart carries over, and back. A line that is held is not part of it: see held_line().
-  void carry(CarriedConnection& to) const;
-  void restore(const CarriedConnection& from);
+  // Gives away what a restart carries over, and takes it back. A line that is held is not part of
+  // it: see held_line().
+  void carry(CarriedConnection& to);
+  void restore(CarriedConnection& from);
   std::optional<std::string_view> held_line() const;
 
   // Bytes that are kept here.

@@ -9,6 +9,7 @@
 #include "core/units.h"
 #include "server/log.h"
 #include "sys/memory_size.h"
+#include "sys/socket.h"
 
 namespace pool_server {
 
@@ -24,6 +25,14 @@ constexpr std::size_t kLingeringRefusals = 64;
 
 std::string id_of(const Connection& connection) {
   return std::to_string(connection.serial());
+}
+
+// All that can be said to a client that cannot be served, without waiting for it to listen.
+void see_out(int socket, const CarriedConnection& state) {
+  std::string last = state.unsent;
+  protocol::append_reply(Outcome::kError, protocol::kInternalError, last);
+  (void)send(socket, last);
+  shut_down_sending(socket);
 }
 
 }  // namespace
@@ -125,7 +134,24 @@ void Clients::make_room_to_reconfigure() {
 }
 
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
-  let_in(std::move(socket)).restore(std::move(state));
+  Connection* connection = nullptr;
+  try {
+    connection = &let_in(std::move(socket));
+    connection->restore(std::move(state));
+  } catch (...) {
+    if (connection != nullptr) {
+      shut_down_sending(connection->descriptor());
+      connection->close(/*broken=*/true);
+    } else if (socket.valid()) {
+      see_out(socket.get(), state);
+    }
+    throw;
+  }
+}
+
+void Clients::forget_all() {
+  connections_.for_each([](Connection& connection) { connection.close(/*broken=*/false); });
+  connections_.reap();
 }
 
 Clients::Debts Clients::debts() {
@@ -277,12 +303,12 @@ void Clients::on_accepted(Listener& listener, UniqueFd socket) {
   }
 }
 
-Connection& Clients::let_in(UniqueFd socket) {
+Connection& Clients::let_in(UniqueFd&& socket) {
   admission_.expect_slots(connections_.slots() + 1);
   Connection& connection = connections_.add(std::move(socket), *this);
   try {
     if (counts_peers_) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
-  } catch (const std::bad_alloc&) {
+  } catch (...) {  // no memory to count it
     connection.close(/*broken=*/true);
     throw;
   }

@@ -40,8 +40,11 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void reconfigure();
   void make_room_to_reconfigure();
 
-  // A connection of an earlier process.
+  // A connection of an earlier process. Throws when it cannot be served, after its client was told
+  // so, as far as that goes, and the connection has been ended in good order.
   void restore(UniqueFd socket, CarriedConnection&& state);
+  // Lets go of all connections, without a word and without ending them for who else holds them.
+  void forget_all();
 
   // No more newcomers, no more requests. Connections end when all that is owed has been delivered,
   // or, to be carried over, stay as they are.
@@ -84,7 +87,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
 
  private:
   bool answer(Connection& connection, std::string_view line, Overload overload);
-  Connection& let_in(UniqueFd socket);
+  Connection& let_in(UniqueFd&& socket);  // if it throws, it has not taken the socket, or closed it
   // Why a newcomer is turned away; empty: it is let in.
   std::string_view reason_to_refuse(int socket);
   void refuse(UniqueFd socket, std::string_view reason);

@@ -1,14 +1,11 @@
 #include "server/handover.h"
 
 #include <algorithm>
-#include <iterator>
-#include <span>
+#include <exception>
 #include <system_error>
-#include <unordered_map>
 
-#include "sys/memfd.h"
+#include "core/ids.h"
 #include "sys/service_manager.h"
-#include "sys/socket.h"
 
 namespace pool_server {
 
@@ -16,96 +13,93 @@ namespace {
 
 // Longer than a manager takes that is well, short enough for a stop.
 constexpr TimeUs kManagerTimeout = 1'000'000;
-// Far above what a process can have owed its clients; a corrupt size must not be allocated.
-constexpr std::size_t kMaxSnapshot = std::size_t{1} << 36;  // bytes
-
-// How many of `fds` could be queued.
-std::size_t send_all(int channel, std::span<const int> fds) {
-  std::size_t sent = 0;
-  std::size_t bunch = kMaxFdsPerMessage;
-  while (sent < fds.size()) {
-    const auto next = fds.subspan(sent, std::min(bunch, fds.size() - sent));
-    if (send_fds(channel, next)) {
-      sent += next.size();
-    } else if (next.size() == 1) {
-      break;
-    } else {
-      bunch = next.size() / 2;  // a smaller one may still fit
-    }
-  }
-  return sent;
-}
 
 }  // namespace
 
 const std::string Handover::kName = "pool-server-connections";
+
+Handover::Handover(FdChannel channel, UniqueFd memfd)
+    : channel_(std::move(channel)),
+      memfd_(std::move(memfd)),
+      file_(std::make_unique<MemfdSnapshot>(memfd_.get())) {}
 
 std::optional<Handover> Handover::offer() {
   if (!service_manager::is_listening()) return std::nullopt;
   try {
     FdChannel channel = FdChannel::make();
     UniqueFd memfd = make_memfd("pool-server-snapshot");
-    if (!service_manager::store_fd(channel.out.get(), kName, kManagerTimeout)) return std::nullopt;
-    // From here on the manager alone can have that end: if it has not kept it, the send fails.
-    channel.out.reset();
-    const int fds[] = {memfd.get()};
-    if (!send_fds(channel.in.get(), fds)) return std::nullopt;
-    return Handover(std::move(channel), std::move(memfd));
+    if (service_manager::store_fd(channel.out.get(), kName, kManagerTimeout)) {
+      // From here on the manager alone can have that end: if it has not kept it, the send fails.
+      channel.out.reset();
+      const int fds[] = {memfd.get()};
+      if (send_fds(channel.in.get(), fds)) return Handover(std::move(channel), std::move(memfd));
+    }
   } catch (const std::system_error&) {  // out of descriptors or memory
-    service_manager::remove_stored_fds(kName);
-    return std::nullopt;
   }
+  // It may have kept it all the same, or do so yet: the next process is not to find it.
+  service_manager::remove_stored_fds(kName);
+  return std::nullopt;
 }
 
-std::size_t Handover::store(std::vector<CarriedConnection> connections,
-                            const std::vector<int>& sockets, std::vector<std::uint64_t> totals) {
-  const std::size_t stored = send_all(channel_.in.get(), sockets);
-  connections.resize(stored);
-  write_and_seal(memfd_.get(), encode({std::move(totals), std::move(connections)}));
-  return stored;
+void Handover::begin(const std::vector<std::uint64_t>& totals) {
+  snapshot_ = std::make_unique<SnapshotWriter>(*file_, totals);
 }
 
-Handover::Inheritance Handover::collect(UniqueFd channel) {
-  Inheritance inheritance;
-  std::vector<UniqueFd> fds;
-  while (auto message = receive_fds(channel.get())) {
-    std::move(message->begin(), message->end(), std::back_inserter(fds));
-  }
-  std::unordered_map<std::uint64_t, CarriedConnection> states;
-  if (fds.empty()) {
-    inheritance.fault = "it is missing";
-    return inheritance;
-  }
-  std::optional<Snapshot> snapshot;
-  if (const auto content = read_sealed(fds.front().get(), kMaxSnapshot)) {
-    std::string_view fault;
-    snapshot = decode(*content, fault);
-    inheritance.fault = fault;
+bool Handover::add(const CarriedConnection& state, int socket) {
+  if (state.cookie == 0) return false;  // no name, by which the next process could know it
+  sockets_.push_back(socket);
+  if (snapshot_->add(state)) return true;
+  sockets_.pop_back();
+  return false;
+}
+
+std::vector<bool> Handover::send() {
+  const int channel = channel_.in.get();
+  std::vector<bool> sent(sockets_.size(), false);
+  if (complete()) {
+    sent = send_all(sockets_, kMaxFdsPerMessage,
+                    [channel](std::span<const int> fds) { return send_fds(channel, fds); });
+    // If there is no room for it, the next process can only take for lost what it misses.
+    (void)send_note(channel,
+                    std::string(kSentNote) + std::to_string(std::ranges::count(sent, true)));
   } else {
-    inheritance.fault = "it was not completed";
+    service_manager::remove_stored_fds(kName);
   }
-  if (snapshot) {
-    inheritance.totals = std::move(snapshot->totals);
-    for (CarriedConnection& connection : snapshot->connections) {
-      const std::uint64_t cookie = connection.cookie;
-      states.emplace(cookie, std::move(connection));
+  return sent;
+}
+
+bool Handover::complete() {
+  try {
+    if (snapshot_->finish()) {
+      seal(memfd_.get());
+      return true;
+    }
+    fault_ = "no room for the snapshot";
+  } catch (const std::exception& error) {
+    fault_ = error.what();
+  }
+  return false;
+}
+
+std::vector<bool> send_all(std::span<const int> fds, std::size_t most,
+                           const std::function<bool(std::span<const int>)>& send) {
+  std::vector<bool> sent(fds.size(), false);
+  std::size_t bunch = most;
+  std::size_t next = 0;
+  while (next < fds.size()) {
+    const std::size_t count = std::min(bunch, fds.size() - next);
+    if (send(fds.subspan(next, count))) {
+      std::fill_n(sent.begin() + static_cast<std::ptrdiff_t>(next), count, true);
+      next += count;
+      bunch = std::min(2 * bunch, most);
+    } else if (count > 1) {
+      bunch = count / 2;
+    } else {
+      ++next;  // this one cannot be sent, others may
+      bunch = 1;
     }
   }
-  fds.erase(fds.begin());
-  for (UniqueFd& fd : fds) {
-    const auto state = states.find(socket_cookie(fd.get()));
-    if (state == states.end()) {
-      // Whatever else holds it (a store that was not emptied), the client is to see the end.
-      shut_down_sending(fd.get());
-      ++inheritance.unknown;
-      continue;
-    }
-    set_nonblocking(fd.get());
-    inheritance.connections.emplace_back(std::move(fd), std::move(state->second));
-    states.erase(state);
-  }
-  inheritance.missing = states.size();
-  return inheritance;
+  return sent;
 }
 
 }  // namespace pool_server

@@ -1,55 +1,69 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "core/ids.h"
-#include "core/snapshot.h"
+#include "core/snapshot_codec.h"
+#include "server/memfd_snapshot.h"
 #include "sys/fd_channel.h"
 #include "sys/unique_fd.h"
 
 namespace pool_server {
 
 // Hands the open connections to the next process of this service by way of the service manager's
-// descriptor store, which keeps what it is given over a restart and drops it at a stop.
+// descriptor store, which keeps what it is given over a restart and drops it at a stop. The other
+// side is server/inheritance.h.
 //
 // The manager gets one descriptor: an end of a socket pair. Queued inside that wait the others, by
-// SCM_RIGHTS: first a sealed memfd with the snapshot, then the sockets in bunches. One descriptor
+// SCM_RIGHTS: first a memfd with the snapshot, sealed before anything follows; then the sockets in
+// bunches; last, a note of how many these were, as the snapshot may tell of more. One descriptor
 // for each connection would cost PID 1 time in the square of their number, and would meet limits of
 // the store and of the environment that only the log of PID 1 tells of; here each send says at once
 // whether it fitted. See sd_pid_notify_with_fds(3) and unix(7).
+//
+// Whatever cannot be written or sent costs the connection it belongs to, and no other.
 class Handover {
  public:
   // Sets up the channel. Nullopt: there is no manager, or it does not keep descriptors for us.
   static std::optional<Handover> offer();
 
-  // Stores `connections`, as many as fit, from the first on: `sockets` are theirs, in the same
-  // order. Returns how many. At most once.
-  std::size_t store(std::vector<CarriedConnection> connections, const std::vector<int>& sockets,
-                    std::vector<std::uint64_t> totals);
-
-  // What an earlier process has left.
-  struct Inheritance {
-    std::vector<std::uint64_t> totals;
-    std::vector<std::pair<UniqueFd, CarriedConnection>> connections;
-    std::size_t missing = 0;  // connections of the snapshot that did not come along
-    std::size_t unknown = 0;  // sockets that the snapshot does not tell about; closed
-    std::string fault;        // why the snapshot could not be used; empty: it could
-  };
-  static Inheritance collect(UniqueFd channel);
+  // Once, before the first add().
+  void begin(const std::vector<std::uint64_t>& totals);
+  // Writes down the state of a connection, which is not needed any more afterwards. `socket` stays
+  // the caller's, to be open until send(). False: it could not be written, and is left out.
+  bool add(const CarriedConnection& state, int socket);
+  // Seals the snapshot and sends the sockets. Which of those added are handed over, in that order.
+  // If none can be, the manager is asked to drop the channel, and fault() says why.
+  std::vector<bool> send();
+  const std::string& fault() const { return fault_; }
 
   // The name of the stored descriptor.
   static const std::string kName;
+  // Begins the note with the number of sockets, in decimal.
+  static constexpr std::string_view kSentNote = "sent ";
 
  private:
-  Handover(FdChannel channel, UniqueFd memfd)
-      : channel_(std::move(channel)), memfd_(std::move(memfd)) {}
+  Handover(FdChannel channel, UniqueFd memfd);
+  bool complete();
 
   FdChannel channel_;
   UniqueFd memfd_;
+  std::unique_ptr<MemfdSnapshot> file_;  // a SnapshotWriter refers to it
+  std::unique_ptr<SnapshotWriter> snapshot_;
+  std::vector<int> sockets_;
+  std::string fault_;
 };
+
+// Sends `fds` in bunches of at most `most`: one that is refused is tried again in smaller ones, so
+// that a descriptor that cannot be sent costs no other. Which could be.
+std::vector<bool> send_all(std::span<const int> fds, std::size_t most,
+                           const std::function<bool(std::span<const int>)>& send);
 
 }  // namespace pool_server

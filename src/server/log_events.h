@@ -55,6 +55,7 @@ inline constexpr std::array kEvents = {
     EventInfo{"manager-not-reading", ""},
     EventInfo{"unknown-descriptor", "", Repeats::kEachIsNews},
     EventInfo{"handed-over", "d779a3c3a08c488b9d4d534b057b7860"},
+    EventInfo{"handover-failed", ""},
     EventInfo{"restored", "184ca17dce8c4afcbd63e42a5b78d055"},
     EventInfo{"restore-incomplete", ""},
     EventInfo{"restore-failed", ""},

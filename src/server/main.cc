@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "handlers/registry.h"
@@ -55,6 +56,8 @@ int run(Server& server) {
 }
 
 int serve(const std::vector<std::string>& arguments, const Options& options) {
+  // Before anything of ours is open: a LISTEN_FDS that is too high must not reach it.
+  std::vector<service_manager::PassedFd> passed = service_manager::take_passed_fds();
   prepare_exceptions();
   // Before the first thread: all inherit the mask.
   SignalFd signals({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2});
@@ -64,7 +67,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
   prepare_descriptors(options);
   // Not on the stack, which may be small ("ulimit -s").
   const auto server =
-      std::make_unique<Server>(options, take_sockets(options), signals,
+      std::make_unique<Server>(options, take_sockets(options, std::move(passed)), signals,
                                [&arguments] { return parse_command_line(arguments); });
   return run(*server);
 }

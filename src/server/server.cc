@@ -65,9 +65,11 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
   }
   configure_queue();
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
-  check_descriptors(sockets.handovers.size());
-  succession_.inherit(std::move(sockets.handovers));  // those who waited come before newcomers
   clients_.listen(std::move(sockets.listeners));
+  check_descriptors(sockets.handovers.size());
+  // Last, when little can fail any more. Those who waited come before newcomers all the same, as
+  // nobody is let in before the loop turns.
+  succession_.inherit(std::move(sockets.handovers));
   reserve_.hold(wanted_in_reserve());
 }
 
@@ -102,20 +104,20 @@ Server::End Server::serve() {
   service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
   loop_.run();
-  if (succession_.prepared()) succession_.hand_over();
+  const bool all_left = succession_.prepared() && succession_.hand_over();
   if (!drain_.cut_short()) {
     pool_.shutdown();
     log::write(LogLevel::kInfo, "stopped", {},
                fmt::format("stopped after {} tasks", counters_.completed));
     return {};
   }
-  return end_cut_short();
+  return end_cut_short(all_left);
 }
 
-Server::End Server::end_cut_short() {
+Server::End Server::end_cut_short(bool all_left) {
   if (watch_.pool_is_stuck()) service_manager::notify("WATCHDOG=trigger");
   // Carried over, nothing is lost but what a stuck worker had been given up with before.
-  if (succession_.prepared() && admission_.outstanding() == admission_.awaited()) {
+  if (all_left && admission_.outstanding() == admission_.awaited()) {
     log::write(
         LogLevel::kInfo, "stopped", {},
         fmt::format("stopped after {} tasks, all else was handed over", counters_.completed));

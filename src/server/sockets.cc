@@ -6,15 +6,17 @@
 
 #include "server/handover.h"
 #include "server/log.h"
-#include "sys/service_manager.h"
+#include "sys/socket.h"
 
 namespace pool_server {
 
-StartingSockets take_sockets(const Options& options) {
+StartingSockets take_sockets(const Options& options,
+                             std::vector<service_manager::PassedFd> passed) {
   StartingSockets sockets;
   bool any_unknown = false;
-  for (auto& [fd, name] : service_manager::take_passed_fds()) {
+  for (auto& [fd, name] : passed) {
     if (service_manager::is_stream_listener(fd.get())) {
+      set_nonblocking(fd.get());
       std::string address = local_name(fd.get());
       sockets.listeners.push_back({std::move(fd), std::move(address), {}});
     } else if (name == Handover::kName) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/options.h"
+#include "sys/service_manager.h"
 #include "sys/socket_address.h"
 #include "sys/unique_fd.h"
 
@@ -11,11 +12,11 @@ namespace pool_server {
 // What this process is to serve from its start.
 struct StartingSockets {
   std::vector<ListeningSocket> listeners;
-  std::vector<UniqueFd> handovers;  // left in the service manager's store, see Handover::collect
+  std::vector<UniqueFd> handovers;  // left in the service manager's store, see Succession
 };
 
-// Takes the sockets that the service manager passes, and makes those that the options ask for.
-// Throws std::exception with a message for the user.
-StartingSockets take_sockets(const Options& options);
+// Sorts what the service manager has passed, and makes the sockets that the options ask for. What
+// is none of ours is closed, and told. Throws std::exception with a message for the user.
+StartingSockets take_sockets(const Options& options, std::vector<service_manager::PassedFd> passed);
 
 }  // namespace pool_server

@@ -1,48 +1,98 @@
 #include "server/succession.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <map>
+#include <new>
 #include <string>
 #include <utility>
 
+#include "server/inheritance.h"
 #include "server/log.h"
+#include "sys/memory.h"
 #include "sys/service_manager.h"
 #include "sys/socket.h"
 
 namespace pool_server {
 
+namespace {
+
+// What is let go in between is given back to the system, or the snapshot would come on top of it.
+constexpr std::size_t kTrimAfter = 16 << 20;  // bytes
+
+// In good order: its client sees the end.
+void end(Connection& connection) {
+  shut_down_sending(connection.descriptor());
+  connection.close(/*broken=*/false);
+}
+
+}  // namespace
+
 Succession::Succession(ConnectionTable& connections, Clients& clients, PoolWatch& watch,
                        Counters& counters)
     : connections_(connections), clients_(clients), watch_(watch), counters_(counters) {}
 
-void Succession::inherit(std::vector<UniqueFd> handovers) {
-  if (handovers.empty()) return;
-  for (UniqueFd& channel : handovers) {
-    Handover::Inheritance inheritance = Handover::collect(std::move(channel));
-    if (!inheritance.fault.empty()) {
-      log::write(LogLevel::kError, "restore-failed", {},
-                 fmt::format("the snapshot of the last process cannot be used, {}: closed its {} "
-                             "connections",
-                             inheritance.fault, inheritance.unknown));
-      continue;
-    }
-    restore_totals(inheritance.totals, counters_);
-    for (auto& [socket, state] : inheritance.connections) {
-      clients_.restore(std::move(socket), std::move(state));
-    }
-    if (inheritance.missing > 0) {
-      const std::string missing = std::to_string(inheritance.missing);
-      log::write(
-          LogLevel::kWarning, "restore-incomplete", {{"POOL_SERVER_CONNECTIONS", missing}},
-          fmt::format("{} connections of the last process were lost: no descriptors for them",
-                      missing));
-    }
-    const std::string count = std::to_string(inheritance.connections.size());
-    log::write(LogLevel::kInfo, "restored", {{"POOL_SERVER_CONNECTIONS", count}},
-               fmt::format("restored {} connections", count));
+void Succession::inherit(std::vector<UniqueFd> channels) {
+  if (channels.empty()) return;
+  try {
+    for (const UniqueFd& channel : channels) take_over(channel.get());
+  } catch (...) {
+    clients_.forget_all();  // the manager has them still, and the next start may do better
+    throw;
   }
-  // At once: as long as the manager has a duplicate, no client sees our close.
+  for (const UniqueFd& channel : channels) Inheritance::settle(channel.get());
+  channels.clear();
   service_manager::remove_stored_fds(Handover::kName);
+}
+
+void Succession::take_over(int channel) {
+  Inheritance inheritance(channel);
+  restore_totals(inheritance.totals(), counters_);
+  std::size_t restored = 0;
+  std::size_t failed = 0;
+  std::string first_failure;
+  while (auto connection = inheritance.next()) {
+    try {
+      clients_.restore(std::move(connection->socket), std::move(connection->state));
+      ++restored;
+    } catch (const std::exception& error) {
+      if (failed++ == 0) first_failure = error.what();
+    }
+  }
+  if (const std::string fault = inheritance.fault(); !fault.empty()) {
+    log::write(LogLevel::kError, "restore-failed", {},
+               fmt::format("the snapshot of the last process cannot be used, {}: closed its {} "
+                           "connections",
+                           fault, inheritance.unknown()));
+    return;
+  }
+  if (failed > 0) {
+    log::write(LogLevel::kError, "restore-failed", {},
+               fmt::format("closed {} connections of the last process that could not be set up, "
+                           "the first for: {}",
+                           failed, first_failure));
+  }
+  if (inheritance.senseless() > 0) {
+    log::write(LogLevel::kError, "restore-failed", {},
+               fmt::format("closed {} connections of the last process: what its snapshot tells of "
+                           "them makes no sense",
+                           inheritance.senseless()));
+  }
+  if (inheritance.missing() > 0) {
+    const std::string missing = std::to_string(inheritance.missing());
+    log::write(LogLevel::kWarning, "restore-incomplete", {{"POOL_SERVER_CONNECTIONS", missing}},
+               fmt::format("{} connections of the last process were lost: no descriptors for them",
+                           missing));
+  }
+  if (inheritance.unknown() > inheritance.senseless()) {
+    log::write(LogLevel::kWarning, "restore-incomplete", {},
+               fmt::format("closed {} descriptors of which the last process tells nothing",
+                           inheritance.unknown() - inheritance.senseless()));
+  }
+  const std::string count = std::to_string(restored);
+  log::write(LogLevel::kInfo, "restored", {{"POOL_SERVER_CONNECTIONS", count}},
+             fmt::format("restored {} connections", count));
 }
 
 bool Succession::prepare() {
@@ -50,31 +100,60 @@ bool Succession::prepare() {
   return prepared();
 }
 
-void Succession::hand_over() {
-  const std::vector<TaskPtr> undone = watch_.take_undone_work();
-  std::map<std::uint32_t, std::vector<const Task*>> undone_of_slot;
-  for (const TaskPtr& task : undone) {
+bool Succession::hand_over() {
+  std::vector<TaskPtr> undone = watch_.take_undone_work();
+  const std::size_t requests = undone.size();
+  std::map<std::uint32_t, std::vector<TaskPtr>> undone_of_slot;
+  for (TaskPtr& task : undone) {
     if (connections_.find(task->connection) == nullptr) continue;
-    undone_of_slot[task->connection.slot].push_back(task.get());
+    undone_of_slot[task->connection.slot].push_back(std::move(task));
   }
-  std::vector<CarriedConnection> states;
+  handover_->begin(totals_of(counters_));
   std::vector<Connection*> carried;
-  std::vector<int> sockets;
+  std::size_t left_out = 0;
+  std::size_t let_go = 0;  // bytes
   connections_.for_each([&](Connection& connection) {
     if (!connection.to_be_carried()) return;
-    states.push_back(connection.carry(std::move(undone_of_slot[connection.id().slot])));
-    carried.push_back(&connection);
-    sockets.push_back(connection.descriptor());
+    auto theirs = undone_of_slot.extract(connection.id().slot);
+    let_go += connection.writer().bytes_owed();
+    if (write_down(connection,
+                   theirs.empty() ? std::vector<TaskPtr>() : std::move(theirs.mapped()))) {
+      carried.push_back(&connection);
+    } else {
+      end(connection);
+      ++left_out;
+    }
+    if (let_go < kTrimAfter) return;
+    let_go = 0;
+    release_free_memory();
   });
-  const std::size_t stored = handover_->store(std::move(states), sockets, totals_of(counters_));
+  const std::vector<bool> sent = handover_->send();
   for (std::size_t i = 0; i < carried.size(); ++i) {
-    // Stored ones stay open elsewhere; the others get an end in good order.
-    if (i >= stored) shut_down_sending(sockets[i]);
-    carried[i]->close(/*broken=*/false);
+    if (sent[i]) {
+      carried[i]->close(/*broken=*/false);  // it stays open elsewhere
+    } else {
+      end(*carried[i]);
+      ++left_out;
+    }
   }
-  log::write(LogLevel::kInfo, "handed-over", {{"POOL_SERVER_CONNECTIONS", std::to_string(stored)}},
+  if (!handover_->fault().empty()) {
+    log::write(LogLevel::kError, "handover-failed", {},
+               fmt::format("no connection can be handed over: {}", handover_->fault()));
+  }
+  const std::string count = std::to_string(std::ranges::count(sent, true));
+  log::write(LogLevel::kInfo, "handed-over", {{"POOL_SERVER_CONNECTIONS", count}},
              fmt::format("handed over {} connections with {} requests, closed {} that did not fit",
-                         stored, undone.size(), carried.size() - stored));
+                         count, requests, left_out));
+  return left_out == 0;
+}
+
+// What it was owed is in the snapshot from now on, and nowhere else: nothing is held twice.
+bool Succession::write_down(Connection& connection, std::vector<TaskPtr> undone) {
+  try {
+    return handover_->add(connection.carry(std::move(undone)), connection.descriptor());
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
 }
 
 }  // namespace pool_server

@@ -18,16 +18,22 @@ class Succession {
  public:
   Succession(ConnectionTable& connections, Clients& clients, PoolWatch& watch, Counters& counters);
 
-  // At the start: takes up what an earlier process left.
-  void inherit(std::vector<UniqueFd> handovers);
+  // The last step of the start, right before READY=1: takes up what an earlier process left in
+  // these channels. What cannot be used costs the connection it belongs to, and is told. If it
+  // throws, or the process dies, all is with the manager as it was, for the next start.
+  void inherit(std::vector<UniqueFd> channels);
 
   // At the begin of a drain: is there someone to leave the connections to?
   bool prepare();
   bool prepared() const { return handover_.has_value(); }
-  // At its end: leaves what is still open to the next process.
-  void hand_over();
+  // At its end: leaves what is still open to the next process. Those that cannot be left are ended
+  // in good order. False: there were such.
+  bool hand_over();
 
  private:
+  void take_over(int channel);
+  bool write_down(Connection& connection, std::vector<TaskPtr> undone);
+
   ConnectionTable& connections_;
   Clients& clients_;
   PoolWatch& watch_;

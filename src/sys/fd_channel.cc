@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cassert>
 #include <cerrno>
@@ -11,8 +12,8 @@ namespace pool_server {
 
 namespace {
 
-// A message of one byte, as one of nothing but descriptors looks like an end of file, with room for
-// as many descriptors as a message may have.
+// A message with room for as many descriptors as one may have. It is never without a byte, as that
+// would look like an end of file.
 struct Message {
   Message() {
     header.msg_iov = &part;
@@ -23,11 +24,19 @@ struct Message {
   Message(const Message&) = delete;
   Message& operator=(const Message&) = delete;
 
-  char payload = 0;
-  iovec part{&payload, sizeof payload};
+  std::array<char, kMaxNote> note{};
+  iovec part{note.data(), note.size()};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxFdsPerMessage * sizeof(int))> control{};
   msghdr header{};
 };
+
+bool send(int channel, const Message& message) {
+  ssize_t sent = 0;
+  do {
+    sent = ::sendmsg(channel, &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (sent < 0 && errno == EINTR);
+  return sent >= 0;
+}
 
 }  // namespace
 
@@ -45,27 +54,43 @@ FdChannel FdChannel::make() {
 bool send_fds(int channel, std::span<const int> fds) {
   assert(!fds.empty() && fds.size() <= kMaxFdsPerMessage);
   Message message;
+  message.part.iov_len = 1;
   message.header.msg_controllen = CMSG_SPACE(fds.size_bytes());
   cmsghdr* header = CMSG_FIRSTHDR(&message.header);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(fds.size_bytes());
   std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
-  ssize_t sent = 0;
-  do {
-    sent = ::sendmsg(channel, &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
-  } while (sent < 0 && errno == EINTR);
-  return sent >= 0;
+  return send(channel, message);
 }
 
-std::optional<std::vector<UniqueFd>> receive_fds(int channel) {
+bool send_note(int channel, std::string_view note) {
+  assert(!note.empty() && note.size() <= kMaxNote);
   Message message;
-  ssize_t received = 0;
+  std::memcpy(message.note.data(), note.data(), note.size());
+  message.part.iov_len = note.size();
+  message.header.msg_control = nullptr;
+  message.header.msg_controllen = 0;
+  return send(channel, message);
+}
+
+std::optional<FdMessage> FdReader::next() {
+  // Each time anew: the offset belongs to the socket, which others hold, too.
+  const int offset = static_cast<int>(offset_);
+  if (::setsockopt(channel_, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) {
+    return std::nullopt;
+  }
+  FdMessage found;
+  found.fds.reserve(kMaxFdsPerMessage);  // nothing may throw while descriptors have no owner
+  Message message;
+  ssize_t size = 0;
   do {
-    received = ::recvmsg(channel, &message.header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
-  if (received <= 0) return std::nullopt;
-  std::vector<UniqueFd> fds;
+    size = ::recvmsg(channel_, &message.header,
+                     MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  } while (size < 0 && errno == EINTR);
+  if (size <= 0) return std::nullopt;
+  offset_ += static_cast<std::size_t>(size);  // of the whole message
+  found.incomplete = (message.header.msg_flags & MSG_CTRUNC) != 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message.header); header != nullptr;
        header = CMSG_NXTHDR(&message.header, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
@@ -73,10 +98,20 @@ std::optional<std::vector<UniqueFd>> receive_fds(int channel) {
     for (std::size_t i = 0; i < count; ++i) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-      fds.emplace_back(fd);
+      found.fds.emplace_back(fd);
     }
   }
-  return fds;
+  found.note.assign(message.note.data(),
+                    std::min(message.note.size(), static_cast<std::size_t>(size)));
+  return found;
+}
+
+void empty_channel(int channel) {
+  char byte = 0;
+  ssize_t size = 0;
+  do {
+    size = ::recv(channel, &byte, sizeof byte, MSG_DONTWAIT);
+  } while (size > 0 || (size < 0 && errno == EINTR));
 }
 
 }  // namespace pool_server

@@ -12,6 +12,13 @@ namespace pool_server {
 namespace {
 
 constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+constexpr std::uint64_t kBlock = 512;  // bytes, of st_blocks
+
+struct stat status_of(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) throw_errno("fstat");
+  return status;
+}
 
 }  // namespace
 
@@ -19,33 +26,49 @@ UniqueFd make_memfd(const char* name) {
   return checked_fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING), "memfd_create");
 }
 
-void write_and_seal(int fd, std::string_view content) {
-  while (!content.empty()) {
-    const ssize_t written = ::write(fd, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) throw_errno("write to a memfd");
-    content.remove_prefix(static_cast<std::size_t>(written));
-  }
-  if (::fcntl(fd, F_ADD_SEALS, kSeals) != 0) throw_errno("seal a memfd");
+void seal(int memfd) {
+  if (::fcntl(memfd, F_ADD_SEALS, kSeals) != 0) throw_errno("seal a memfd");
 }
 
-std::optional<std::string> read_sealed(int fd, std::size_t limit) {
+std::optional<std::uint64_t> sealed_size(int fd, std::string_view& fault) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
-  if (seals < 0 || (seals & kSeals) != kSeals) return std::nullopt;
-  struct stat status {};
-  if (::fstat(fd, &status) != 0 || static_cast<std::size_t>(status.st_size) > limit) {
+  if (seals < 0 || (seals & kSeals) != kSeals) {
+    fault = "it was not completed";
     return std::nullopt;
   }
-  std::string content(static_cast<std::size_t>(status.st_size), '\0');
-  std::size_t done = 0;
-  while (done < content.size()) {
-    const ssize_t count =
-        ::pread(fd, content.data() + done, content.size() - done, static_cast<off_t>(done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return std::nullopt;
-    done += static_cast<std::size_t>(count);
+  const struct stat status = status_of(fd);
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size > static_cast<std::uint64_t>(status.st_blocks) * kBlock) {
+    fault = "its size cannot be true";
+    return std::nullopt;
   }
-  return content;
+  return size;
+}
+
+std::uint64_t file_size(int fd) {
+  return static_cast<std::uint64_t>(status_of(fd).st_size);
+}
+
+bool write_at(int fd, std::uint64_t at, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return false;
+    bytes.remove_prefix(static_cast<std::size_t>(count));
+    at += static_cast<std::uint64_t>(count);
+  }
+  return true;
+}
+
+void read_at(int fd, std::uint64_t at, std::span<char> to) {
+  while (!to.empty()) {
+    const ssize_t count = ::pread(fd, to.data(), to.size(), static_cast<off_t>(at));
+    if (count < 0 && errno == EINTR) continue;
+    if (count == 0) errno = EIO;
+    if (count <= 0) throw_errno("read a memfd");
+    to = to.subspan(static_cast<std::size_t>(count));
+    at += static_cast<std::uint64_t>(count);
+  }
 }
 
 }  // namespace pool_server

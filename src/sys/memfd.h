@@ -1,8 +1,8 @@
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <optional>
-#include <string>
+#include <span>
 #include <string_view>
 
 #include "sys/unique_fd.h"
@@ -12,9 +12,16 @@ namespace pool_server {
 // An anonymous file in memory that can be passed on by descriptor, and sealed: whoever gets it can
 // rely on it not changing any more. Throws std::system_error.
 UniqueFd make_memfd(const char* name);
-void write_and_seal(int fd, std::string_view content);
+void seal(int memfd);
 
-// The whole content; nullopt when it is not sealed, not such a file, or larger than `limit` bytes.
-std::optional<std::string> read_sealed(int fd, std::size_t limit);
+// The size in bytes of one that is sealed and whose content is really there: what has a size only,
+// as a file of 64 GiB that takes no memory, was not written by us. Otherwise nullopt, and why.
+std::optional<std::uint64_t> sealed_size(int fd, std::string_view& fault);
+
+std::uint64_t file_size(int fd);  // throws std::system_error
+// False: not all of it could be written; a part may have been.
+bool write_at(int fd, std::uint64_t at, std::string_view bytes);
+// Fills `to`; throws std::system_error, also where the file ends before.
+void read_at(int fd, std::uint64_t at, std::span<char> to);
 
 }  // namespace pool_server

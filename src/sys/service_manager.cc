@@ -50,22 +50,24 @@ std::vector<PassedFd> take_passed_fds() {
   const int count = ::sd_listen_fds_with_names(/*unset_environment=*/1, &names);
   if (count < 0) {
     errno = -count;
-    throw_errno("cannot take the sockets passed by systemd");
+    throw_errno("cannot take the sockets that LISTEN_FDS announces");
   }
   std::vector<PassedFd> fds;
   for (int i = 0; i < count; ++i) {
-    PassedFd passed{UniqueFd(SD_LISTEN_FDS_START + i), names != nullptr ? names[i] : ""};
+    fds.push_back({UniqueFd(SD_LISTEN_FDS_START + i), names != nullptr ? names[i] : ""});
     if (names != nullptr) std::free(names[i]);
-    set_nonblocking(passed.fd.get());
-    set_close_on_exec(passed.fd.get());
-    fds.push_back(std::move(passed));
   }
   std::free(names);
   return fds;
 }
 
 bool is_stream_listener(int fd) {
-  return ::sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /*listening=*/1) > 0;
+  const int answer = ::sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, /*listening=*/1);
+  if (answer < 0) {
+    errno = -answer;
+    throw_errno("cannot tell whether a passed descriptor is a listening socket");
+  }
+  return answer > 0;
 }
 
 bool is_listening() {

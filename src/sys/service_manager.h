@@ -13,15 +13,17 @@
 namespace pool_server::service_manager {
 
 struct PassedFd {
-  UniqueFd fd;  // non-blocking (systemd passes them blocking) and close-on-exec
+  UniqueFd fd;  // close-on-exec, and whatever else it was made (systemd passes sockets blocking)
   std::string name;
 };
 
-// Takes the descriptors passed to this process and clears the variables that announce them.
-// Throws std::system_error when they are announced and cannot be had.
+// Takes the descriptors passed to this process and clears the variables that announce them. To be
+// called before the process opens a descriptor, as one of its own might be among those announced.
+// Throws std::system_error when one that is announced is not open, or the variables make no sense.
 std::vector<PassedFd> take_passed_fds();
 
-// Is it a listening stream socket (TCP or unix)?
+// Is it a listening stream socket (TCP or unix)? Throws std::system_error when that cannot be told:
+// to take it for none would leave its clients in a backlog that nobody serves.
 bool is_stream_listener(int fd);
 
 // Is there a manager that wants to hear from this process?
