@@ -34,7 +34,9 @@ class Deadline {
 class DeadlineQueue {
  public:
   void arm(Deadline& deadline, TimeUs at);  // moves it when it is armed already
-  void disarm(Deadline& deadline);          // no effect when it is not armed
+  // Room for so many more: arming them will allocate nothing.
+  void reserve(std::size_t more) { heap_.reserve(heap_.size() + more); }
+  void disarm(Deadline& deadline);  // no effect when it is not armed
 
   TimeUs earliest() const { return heap_.empty() ? kNever : heap_.front()->at_; }
   Deadline* pop_due(TimeUs now);  // the earliest that is due at `now`, disarmed; null when none

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
@@ -43,6 +44,10 @@ class HandlerModule {
  public:
   virtual ~HandlerModule() = default;
   virtual std::unique_ptr<Handler> make() = 0;  // as HandlerFactory
+  // No reply to a request of `request_bytes` is longer than this, in bytes, without prefix and line
+  // end. It is what memory for the request is counted with before its reply is there, so it must be
+  // true, and every byte too many keeps requests waiting that would have had room.
+  virtual std::size_t longest_reply(std::size_t request_bytes) const = 0;
 };
 
 }  // namespace pool_server

@@ -13,7 +13,7 @@ enum class Overload : unsigned char { kWait, kReject };
 enum class LogLevel : unsigned char { kDebug, kInfo, kWarning, kError };
 
 // Every setting, with the reason for its default. The command line, the configuration file, --help
-// and the manual pages are made from or checked against this list (see server/command_line.cc).
+// and the manual pages are made from or checked against this list (see server/option_list.cc).
 struct Options {
   // Where to listen: PORT, HOST:PORT, [IPv6]:PORT or /PATH. Empty: the sockets passed by systemd,
   // or else `port` on localhost.
@@ -27,7 +27,7 @@ struct Options {
   // Tasks that wait for a worker. Deep enough to ride out a burst, shallow enough that 1 ms tasks
   // on 4 workers wait a quarter of a second at worst.
   std::size_t queue_capacity = 1024;
-  // A worker that was not needed for this long goes, down to min_workers.
+  // A worker that was not needed for this long goes, down to min_workers. 0: at the next look.
   TimeUs worker_idle_timeout = 10'000'000;
   // How long a task may run, from its begin on a worker. 0: as long as it takes.
   TimeUs task_timeout = 0;
@@ -64,8 +64,14 @@ struct Options {
   // all on this machine, share one address.
   std::size_t max_connections_per_peer = 0;
   // What may be unsent, unanswered or on its way for one client, in bytes, before nothing more is
-  // read from it.
+  // read from it. A request that is not answered counts with the longest reply it can have.
   std::size_t max_unsent = 1 << 20;
+  // What requests and replies of all clients together may take, in bytes, what may come of requests
+  // in flight included; the greediest are stopped first (see core/memory_budget.h).
+  // kShareOfMemory: a quarter of the memory that this process may use, which leaves as much again
+  // for what the allocator cannot reuse, and half for others.
+  static constexpr std::size_t kShareOfMemory = 0;
+  std::size_t max_memory = kShareOfMemory;
   // How long a client may take to complete a line that it has begun: nobody types that slowly, and
   // who holds a connection that way wants to hold it. 0: any time.
   TimeUs line_timeout = 60'000'000;
@@ -73,11 +79,16 @@ struct Options {
   TimeUs send_timeout = 60'000'000;
   // A connection without a request or reply for this long is closed. 0: never.
   TimeUs idle_timeout = 0;
-  // At a stop, leave the connections with the service manager for the next start, if it keeps
-  // descriptors: a restart then costs the clients nothing but a pause.
+  // At a restart, leave the connections with the service manager for the next start, if it keeps
+  // descriptors: it then costs the clients nothing but a pause.
   bool preserve_connections = true;
-  // How long a stop may take for the work that was accepted.
+  // How long a stop may take for the work that was accepted, and for clients to read what is owed.
+  // 0: nothing is waited for; there is no value for "however long", as the service manager waits no
+  // longer than TimeoutStopSec= either.
   TimeUs drain_timeout = 30'000'000;
+  // At a restart, how long running tasks may take to end before they are left to the next process,
+  // which computes them again: most tasks are shorter, and a client hardly notices the pause.
+  TimeUs handover_wait = 100'000;
 
   LogLevel log_level = LogLevel::kInfo;
   // Tell who connects at the level of info rather than debug: for those who want to know it for

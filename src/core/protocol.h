@@ -29,6 +29,9 @@ std::string line_too_long(std::size_t max_bytes);
 std::string reply_too_long(std::size_t max_bytes);
 std::string timed_out(TimeUs timeout);  // said in ms, as the option is
 
+// What a reply line has beside its text: "result: " and LF.
+inline constexpr std::size_t kLongestPrefix = 9;
+
 bool has_control_bytes(std::string_view text);
 
 // Appends the whole reply line for `text` to `out`; control bytes of `text` become '?'.

@@ -3,7 +3,8 @@
 namespace pool_server {
 
 bool may_admit(const ConnectionLoad& load, const ConnectionLimits& limits) {
-  return load.unanswered < limits.max_unanswered && load.bytes_owed < limits.max_bytes_owed;
+  return load.unanswered < limits.max_unanswered && load.bytes_owed < limits.max_bytes_owed &&
+         !load.memory_is_short;
 }
 
 bool may_read(const ConnectionLoad& load, const ConnectionLimits& limits) {

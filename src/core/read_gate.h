@@ -8,9 +8,10 @@ namespace pool_server {
 // What is held on behalf of one connection, against what it may hold.
 struct ConnectionLoad {
   std::uint64_t unanswered = 0;    // requests reserved and not yet released to the output
-  std::size_t bytes_owed = 0;      // request text in flight, held replies and unsent output
+  std::size_t bytes_owed = 0;      // see ReplyWriter::bytes_owed
   bool end_of_input = false;       // the client has half-closed
-  bool waiting_for_queue = false;  // its next request did not fit into the task queue
+  bool waiting_for_queue = false;  // its next request did not fit into the task queue, or memory
+  bool memory_is_short = false;    // the budget of all clients allows this one no more
   bool draining = false;           // the server is stopping
 };
 

@@ -73,7 +73,7 @@ std::string format_stats(const StatsView& view) {
 }
 
 std::string format_status(const StatsView& view) {
-  std::string out;
+  std::string out(view.mode);
   out.append(std::to_string(view.active_workers)).append("/");
   out.append(std::to_string(view.workers)).append(" workers busy, queue ");
   out.append(std::to_string(view.queue_depth)).append("/");

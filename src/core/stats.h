@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/ids.h"
@@ -45,6 +46,7 @@ struct StatsView {
   std::size_t stuck_workers = 0;  // given up, replaced, and not come back; not among `workers`
   std::size_t queue_depth = 0;
   std::size_t queue_capacity = 0;
+  std::string_view mode = {};  // as STATUS= begins with; empty in normal service
 };
 
 std::string format_stats(const StatsView& view);   // the STATS reply, without the LF

@@ -31,6 +31,7 @@ struct TaskState {
   ConnectionId connection;
   std::uint64_t sequence = 0;  // place in the reply order of its connection
   std::uint64_t number = 0;    // counts all tasks of the server; names it in the log
+  std::size_t charge = 0;      // bytes its connection is charged with until it is answered
 
   TimeUs accepted_at = 0;
   TimeUs begun_at = 0;  // on a worker

@@ -40,7 +40,10 @@ std::optional<std::int64_t> parse(std::string_view text, const Units& units) {
     if (suffix != unit.name) continue;
     const double value = number * static_cast<double>(unit.factor);
     if (value > kMaxValue) return std::nullopt;
-    return static_cast<std::int64_t>(std::llround(value));
+    const long long rounded = std::llround(value);
+    // So little is not nothing: 0 is "no limit" to many a setting.
+    if (rounded == 0 && number > 0) return std::nullopt;
+    return rounded;
   }
   return std::nullopt;
 }

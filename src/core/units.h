@@ -14,7 +14,7 @@ namespace pool_server {
 std::optional<std::size_t> parse_size(std::string_view text);
 
 // "500ms", "2s", "1min", "1h", "250us", "1.5s"; a bare number is seconds, as in systemd's units.
-// Nullopt: not a time, negative, or too long. In µs.
+// Nullopt: not a time, negative, too long, or too short to be told from 0. In µs.
 std::optional<TimeUs> parse_duration(std::string_view text);
 
 // The shortest exact form of the above: "64KiB", "500ms", "0".

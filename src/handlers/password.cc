@@ -164,6 +164,7 @@ class PasswordModule final : public HandlerModule {
  public:
   explicit PasswordModule(const Recipe& recipe) : recipe_(recipe) {}
   std::unique_ptr<Handler> make() override { return std::make_unique<Password>(recipe_); }
+  std::size_t longest_reply(std::size_t) const override { return CRYPT_OUTPUT_SIZE; }
 
  private:
   const Recipe recipe_;

@@ -15,13 +15,16 @@ namespace pool_server {
 namespace {
 
 // A handler without options.
-template <std::unique_ptr<Handler> (*make_one)()>
+template <std::unique_ptr<Handler> (*make_one)(), std::size_t (*longest)(std::size_t)>
 class Plain final : public HandlerModule {
  public:
   static std::unique_ptr<HandlerModule> load(const HandlerOptions&) {
     return std::make_unique<Plain>();
   }
   std::unique_ptr<Handler> make() override { return make_one(); }
+  std::size_t longest_reply(std::size_t request_bytes) const override {
+    return longest(request_bytes);
+  }
 };
 
 struct Entry {
@@ -30,8 +33,8 @@ struct Entry {
 };
 
 constexpr std::array kBuiltIn = {
-    Entry{"digest", Plain<make_digest_handler>::load},
-    Entry{"drill", Plain<make_drill_handler>::load},
+    Entry{"digest", Plain<make_digest_handler, longest_digest_reply>::load},
+    Entry{"drill", Plain<make_drill_handler, longest_drill_reply>::load},
     Entry{"password", load_password_handler},
 };
 

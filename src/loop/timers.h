@@ -34,6 +34,7 @@ class Timers {
  public:
   void arm(Timer& timer, TimeUs at) { queue_.arm(timer, at); }
   void disarm(Timer& timer) { queue_.disarm(timer); }
+  void reserve(std::size_t more) { queue_.reserve(more); }  // see DeadlineQueue
   TimeUs next_deadline() const { return queue_.earliest(); }
   void fire_due(TimeUs now);  // callbacks may arm and disarm any timer
 

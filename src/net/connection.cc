@@ -15,6 +15,8 @@ namespace {
 // How long a client that is still sending gets to read our last words before the socket is closed
 // under it (a close with unread input resets the connection and may take the replies with it).
 constexpr TimeUs kLinger = 1'000'000;
+// How often to look whether a client has taken in its last reply: no event tells.
+constexpr TimeUs kLookForDelivery = 10'000;
 
 }  // namespace
 
@@ -24,12 +26,14 @@ Connection::Connection(ConnectionId id, UniqueFd socket, ConnectionHost& host)
   set_keep_alive(socket_.get());
   interest_ = EPOLLIN;
   host_.loop().add(socket_.get(), interest_, *this);
+  host_.memory().open(account_);
   arm_timer();
 }
 
 Connection::~Connection() {
   if (!closed()) host_.loop().remove(socket_.get());
   host_.timers().disarm(*this);
+  host_.memory().close(account_);
 }
 
 std::string Connection::peer() const {
@@ -58,26 +62,34 @@ void Connection::on_events(std::uint32_t events) {
 
 void Connection::refuse(std::string_view text, bool linger) {
   writer_.append(text, host_.buffers());
-  finish_up(linger);
+  finish_up(linger ? Farewell::kLinger : Farewell::kShort);
 }
 
-void Connection::finish_up(bool linger) {
+void Connection::finish_up(Farewell farewell) {
   draining_ = true;
   to_be_carried_ = false;
-  may_linger_ = linger;
+  farewell_ = farewell;
   host_.on_changed(*this);
 }
 
+Connection::Debt Connection::debt() const {
+  const std::string_view unsent = writer_.unsent();
+  const auto lines = static_cast<std::uint64_t>(std::ranges::count(unsent, '\n'));
+  const std::size_t fin = phase_ == Phase::kLingering ? 1 : 0;
+  const std::size_t sent = undelivered_output(socket_.get());
+  return {writer_.unanswered() + lines, unsent.size() + sent - std::min(sent, fin)};
+}
+
 void Connection::resume() {
-  if (closed()) return;
+  if (closed() || to_be_carried_) return;
   waiting_for_queue_ = false;
   admit_lines();
   host_.on_changed(*this);
 }
 
 void Connection::take_turn() {
-  if (closed()) return;
   waiting_for_turn_ = false;
+  if (closed() || to_be_carried_) return;
   if (has_backlog()) {
     admit_lines();
   } else if (may_read()) {
@@ -91,6 +103,18 @@ void Connection::wait_for_turn() {
   host_.on_turn_over(*this);
 }
 
+void Connection::starve() {
+  held_for_memory_ = true;
+  if (!std::exchange(starved_, true)) host_.on_starved(*this);
+}
+
+void Connection::memory_may_be_free() {
+  starved_ = false;
+  if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
+  if (!waiting_for_queue_ && !waiting_for_turn_ && !to_be_carried_) admit_lines();
+  host_.on_changed(*this);
+}
+
 void Connection::reconfigure() {
   if (phase_ == Phase::kServing) arm_timer();
   host_.on_changed(*this);
@@ -101,8 +125,11 @@ void Connection::restore(CarriedConnection&& from) {
   reader_.restore(from);
   writer_.append(from.unsent, host_.buffers());
   if (!from.owed.empty()) {
-    carried_ = std::make_unique<std::deque<CarriedAnswer>>(
-        std::make_move_iterator(from.owed.begin()), std::make_move_iterator(from.owed.end()));
+    carried_ = std::make_unique<Carried>();
+    for (CarriedAnswer& answer : from.owed) {
+      carried_->bytes += answer.text.size();
+      carried_->answers.push_back(std::move(answer));
+    }
   }
   if (reader_.mid_line()) line_since_ = host_.loop().now();
   admit_lines();
@@ -115,18 +142,14 @@ void Connection::prepare_to_carry() {
   host_.on_changed(*this);
 }
 
-bool Connection::ready_to_carry() const {
-  if (!to_be_carried_) return phase_ == Phase::kLingering;
-  const bool sent = !writer_.has_unsent() || send_blocked_;
-  return sent && !waiting_for_queue_ && writer_.unanswered() == 0 && !may_admit_more();
-}
-
 CarriedConnection Connection::carry(std::vector<const Task*> undone) const {
   CarriedConnection to;
   to.cookie = socket_cookie(socket_.get());
   to.serial = serial_;
   writer_.carry(std::move(undone), to);
-  if (carried_ != nullptr) to.owed.insert(to.owed.end(), carried_->begin(), carried_->end());
+  if (carried_ != nullptr) {
+    to.owed.insert(to.owed.end(), carried_->answers.begin(), carried_->answers.end());
+  }
   if (const auto line = reader_.held_line()) {
     to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, std::string(*line)});
   }
@@ -167,21 +190,29 @@ void Connection::close(bool broken) {
   host_.loop().remove(socket_.get());
   host_.timers().disarm(*this);
   socket_.reset();
+  host_.memory().set(account_, 0);
   host_.on_closed(*this, broken);
 }
 
-ConnectionLoad Connection::load() const {
+void Connection::settle_account() {
+  const std::size_t carried = carried_ == nullptr ? 0 : carried_->bytes;
+  host_.memory().set(account_, writer_.bytes_owed() + reader_.bytes_held() + carried);
+}
+
+ConnectionLoad Connection::load() {
+  settle_account();
   return {.unanswered = writer_.unanswered(),
           .bytes_owed = writer_.bytes_owed(),
           .end_of_input = reader_.at_end_of_input(),
           .waiting_for_queue = waiting_for_queue_,
+          .memory_is_short = room() == 0,
           .draining = draining_};
 }
 
 // There is something to admit without reading, and nothing in its way.
-bool Connection::may_admit_more() const {
-  return !waiting_for_queue_ && (carried_ != nullptr || reader_.may_have_line()) &&
-         may_admit(load(), host_.limits());
+bool Connection::may_admit_more() {
+  return !waiting_for_queue_ && !to_be_carried_ &&
+         (carried_ != nullptr || reader_.may_have_line()) && may_admit(load(), host_.limits());
 }
 
 // Received or carried over, and not admitted: its turn comes before the socket's.
@@ -189,7 +220,7 @@ bool Connection::has_backlog() const {
   return carried_ != nullptr || reader_.has_backlog();
 }
 
-bool Connection::may_read() const {
+bool Connection::may_read() {
   return !waiting_for_turn_ && !has_backlog() && pool_server::may_read(load(), host_.limits());
 }
 
@@ -203,7 +234,7 @@ void Connection::read() {
     host_.on_changed(*this);
     return;
   }
-  const auto [result, received] = receive_some();
+  const auto [result, received] = receive_some(room());
   switch (result.status) {
     case IoStatus::kAgain:
       return;
@@ -224,10 +255,11 @@ void Connection::read() {
   host_.on_changed(*this);
 }
 
-// One recv, of what the round's budget has left. What it brought lives until the next one.
-std::pair<IoResult, std::span<char>> Connection::receive_some() {
+// One recv, of `most` bytes and of what the round's budget has left. What it brought lives until
+// the next one.
+std::pair<IoResult, std::span<char>> Connection::receive_some(std::size_t most) {
   const std::span<char> scratch = host_.buffers().scratch();
-  const std::size_t most = std::min(scratch.size(), host_.budget().bytes_of_visit());
+  most = std::min({most, scratch.size(), host_.budget().bytes_of_visit()});
   const IoResult result = receive(socket_.get(), scratch.first(most));
   host_.budget().spend_bytes(result.bytes);
   sends_much_ = result.bytes == most;
@@ -238,12 +270,13 @@ std::pair<IoResult, std::span<char>> Connection::receive_some() {
 // waits.
 bool Connection::admit_carried(std::size_t& lines) {
   for (; carried_ != nullptr && may_admit_more() && lines > 0; --lines) {
-    if (!host_.on_carried_answer(*this, carried_->front())) {
+    if (!host_.on_carried_answer(*this, carried_->answers.front())) {
       waiting_for_queue_ = true;
       return false;
     }
-    carried_->pop_front();
-    if (carried_->empty()) carried_.reset();
+    carried_->bytes -= carried_->answers.front().text.size();
+    carried_->answers.pop_front();
+    if (carried_->answers.empty()) carried_.reset();
   }
   return carried_ == nullptr;
 }
@@ -290,30 +323,41 @@ bool Connection::complete() const {
 
 // Ends the connection so that the last reply arrives: with a FIN, and without a reset.
 void Connection::finish() {
-  if (reader_.at_end_of_input()) {
+  if (reader_.at_end_of_input() && farewell_ != Farewell::kDelivered) {
     close(/*broken=*/false);
     return;
   }
   shut_down_sending(socket_.get());
   phase_ = Phase::kLingering;
-  host_.timers().arm(*this, host_.loop().now() + kLinger);
+  host_.timers().arm(
+      *this, host_.loop().now() + (farewell_ == Farewell::kDelivered ? kLookForDelivery : kLinger));
   update_interest();
   discard_input();
 }
 
 void Connection::discard_input() {
-  const auto [result, received] = receive_some();
+  const auto [result, received] = receive_some(SIZE_MAX);
   wipe(received);
+  const bool undelivered =
+      farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0;
   // Quiet: nothing of the client's is unread, so closing sends no reset.
-  const bool quiet = result.status == IoStatus::kAgain && !may_linger_;
-  if (result.status == IoStatus::kEof || result.status == IoStatus::kError || quiet) {
+  const bool quiet = result.status == IoStatus::kAgain && farewell_ != Farewell::kLinger;
+  const bool ended = result.status == IoStatus::kEof || quiet;
+  if (result.status == IoStatus::kError || (ended && !undelivered)) {
     close(/*broken=*/false);
+  } else if (result.status == IoStatus::kEof) {
+    interest_ = 0;  // an end of input is readable for ever
+    host_.loop().modify(socket_.get(), interest_, *this);
   }
 }
 
 void Connection::update_interest() {
   std::uint32_t wanted = 0;
   if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
+  // Whatever else is in the way, it does no harm to be asked again.
+  if (phase_ == Phase::kServing && room() == 0 && !std::exchange(starved_, true)) {
+    host_.on_starved(*this);
+  }
   if (send_blocked_) wanted |= EPOLLOUT;
   if (wanted == interest_) return;
   // The time that we did not read was not the client's, unless it sends too much at a time.
@@ -325,7 +369,7 @@ void Connection::update_interest() {
   host_.loop().modify(socket_.get(), interest_, *this);
 }
 
-Connection::Due Connection::next_due() const {
+Connection::Due Connection::next_due() {
   const ConnectionTimeouts& timeouts = host_.timeouts();
   Due due;
   const auto consider = [&due](TimeUs timeout, TimeUs since, Expiry expiry) {
@@ -333,7 +377,7 @@ Connection::Due Connection::next_due() const {
   };
   if (send_blocked_) {
     consider(timeouts.send, blocked_since_, Expiry::kSend);
-  } else if (line_since_ != 0 && may_read()) {
+  } else if (line_since_ != 0 && (may_read() || starved_)) {  // half a line holds memory, too
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
   const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog();
@@ -352,7 +396,13 @@ void Connection::arm_timer() {
 
 void Connection::on_time(TimeUs now) {
   if (phase_ == Phase::kLingering) {
-    close(/*broken=*/false);
+    if (farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0) {
+      host_.timers().arm(*this, now + kLookForDelivery);
+    } else if (farewell_ == Farewell::kDelivered) {
+      discard_input();
+    } else {
+      close(/*broken=*/false);
+    }
     return;
   }
   const Due due = next_due();

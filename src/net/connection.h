@@ -44,23 +44,38 @@ class Connection final : public EventSource, private Timer {
   void resume();
   // Admits some more of what was left over from its last turn, or reads on.
   void take_turn();
+  // How many bytes more it may be charged with (see MemoryBudget). If a request takes more, the
+  // host says starve() and refuses it for now.
+  std::size_t room() const { return host_.memory().room_for(account_); }
+  void starve();
+  // After on_starved(): to be tried again.
+  void memory_may_be_free();
   // The host's limits or time-outs have changed.
   void reconfigure();
   // Takes up what an earlier process left; before anything else happens to it.
   void restore(CarriedConnection&& from);
-  // Reads no more, admits what was read, and then waits to be carried over. An end that the client
-  // asked for comes all the same.
+  // Reads and admits no more: all that is not answered waits to be carried over. An end that the
+  // client asked for comes all the same.
   void prepare_to_carry();
   bool to_be_carried() const { return to_be_carried_; }
-  // All that can be done for it has been done.
-  bool ready_to_carry() const;
   // What a restart carries over; `undone` as for ReplyWriter::carry.
   CarriedConnection carry(std::vector<const Task*> undone) const;
   int descriptor() const { return socket_.get(); }
 
-  // Reads no more, and ends when nothing is owed. `linger`: the client has some time to read its
-  // last reply even if it keeps sending.
-  void finish_up(bool linger);
+  enum class Farewell : unsigned char {
+    kShort,      // closed as soon as the kernel has the last byte
+    kLinger,     // the client has some time to read its last reply even if it keeps sending
+    kDelivered,  // closed when the client's side has taken in the last byte, however late that is
+  };
+  // Reads no more, and ends when nothing is owed.
+  void finish_up(Farewell farewell);
+  // Replies that are owed and that the client has not taken in, and their bytes as far as they are
+  // there.
+  struct Debt {
+    std::uint64_t replies = 0;
+    std::size_t bytes = 0;
+  };
+  Debt debt() const;
   // The end-of-round visit: sends what is due, admits what became possible, ends what is complete.
   void settle();
   void close(bool broken);
@@ -85,16 +100,17 @@ class Connection final : public EventSource, private Timer {
     kLingering,  // all is said and our FIN is sent: discard input until the client closes too
   };
 
-  ConnectionLoad load() const;
+  ConnectionLoad load();
+  void settle_account();
   bool has_backlog() const;
-  bool may_read() const;
+  bool may_read();
   void read();
   void wait_for_turn();
-  std::pair<IoResult, std::span<char>> receive_some();
+  std::pair<IoResult, std::span<char>> receive_some(std::size_t most);
   void admit_lines();
   bool admit_carried(std::size_t& lines);
   bool admit_decoded(std::size_t& lines);
-  bool may_admit_more() const;
+  bool may_admit_more();
   bool complete() const;
   void finish();
   void discard_input();
@@ -106,7 +122,7 @@ class Connection final : public EventSource, private Timer {
     TimeUs at = kNever;
     Expiry expiry = Expiry::kIdle;
   };
-  Due next_due() const;
+  Due next_due();
 
   const ConnectionId id_;
   UniqueFd socket_;
@@ -114,21 +130,28 @@ class Connection final : public EventSource, private Timer {
   RequestReader reader_;
   ReplyWriter writer_;
   // Answers owed from before a restart; they come before anything that is still to be decoded.
-  std::unique_ptr<std::deque<CarriedAnswer>> carried_;
+  struct Carried {
+    std::deque<CarriedAnswer> answers;
+    std::size_t bytes = 0;  // of their texts
+  };
+  std::unique_ptr<Carried> carried_;
   TimeUs last_activity_;
   TimeUs line_since_ = 0;                // of a line that has begun; 0: none has
   TimeUs blocked_since_ = 0;             // while send_blocked_: when the client last took something
   std::size_t unread_when_blocked_ = 0;  // bytes in the kernel's buffer then
   std::uint64_t serial_ = 0;
+  MemoryBudget::Account account_;
   std::uint32_t interest_ = 0;
   Phase phase_ = Phase::kServing;
   bool waiting_for_queue_ = false;
   bool waiting_for_turn_ = false;  // the host was told, and will call take_turn()
   bool deaf_for_turn_ = false;     // the only reason why it is not read from
   bool sends_much_ = false;        // the last recv brought as much as it could
+  bool starved_ = false;           // the host was told so, and has not come back to it
+  bool held_for_memory_ = false;   // what it waits for is not the queue, but memory
   bool draining_ = false;
   bool to_be_carried_ = false;
-  bool may_linger_ = true;
+  Farewell farewell_ = Farewell::kLinger;
   bool send_blocked_ = false;  // the kernel took less than was due: wait for EPOLLOUT
 };
 

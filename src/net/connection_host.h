@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 
+#include "core/memory_budget.h"
 #include "core/read_gate.h"
 #include "core/round_budget.h"
 #include "core/snapshot.h"
@@ -35,6 +37,9 @@ class ConnectionHost {
   virtual void on_line_too_long(Connection& connection) = 0;
   virtual void on_received(Connection& connection, std::size_t bytes) = 0;
   virtual void on_sent(Connection& connection, std::size_t bytes) = 0;
+  // The memory of all clients is short, and this one may have no more of it for now. It is to be
+  // told by memory_may_be_free() before long.
+  virtual void on_starved(Connection& connection) = 0;
   // There is something to flush or to reconsider at the end of this round.
   virtual void on_changed(Connection& connection) = 0;
   // It has lines left over from its turn: give it another one in a later round, by take_turn().
@@ -54,6 +59,7 @@ class ConnectionHost {
   BufferPool& buffers() { return buffers_; }
   // What connections may still do in this round. The host refills it.
   RoundBudget& budget() { return budget_; }
+  MemoryBudget& memory() { return memory_; }
 
  protected:
   ConnectionHost(EventLoop& loop, Timers& timers) : loop_(loop), timers_(timers) {}
@@ -64,6 +70,7 @@ class ConnectionHost {
   Timers& timers_;
   BufferPool buffers_;
   RoundBudget budget_;
+  MemoryBudget memory_{SIZE_MAX};
 };
 
 }  // namespace pool_server

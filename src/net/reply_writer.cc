@@ -20,9 +20,9 @@ CarriedAnswer lost_answer() {
 
 }  // namespace
 
-void ReplyWriter::put(TaskPtr answer, std::size_t text_bytes) {
-  assert(bytes_in_flight_ >= text_bytes);
-  bytes_in_flight_ -= text_bytes;
+void ReplyWriter::put(TaskPtr answer, std::size_t charge) {
+  assert(bytes_in_flight_ >= charge);
+  bytes_in_flight_ -= charge;
   bytes_held_ += answer->reply.size();
   order_.put(std::move(answer));
 }

@@ -17,14 +17,15 @@ namespace pool_server {
 // Loop thread only.
 class ReplyWriter {
  public:
-  // A place in the reply order, for a request of `text_bytes` that is admitted or refused.
-  std::uint64_t reserve(std::size_t text_bytes) {
-    bytes_in_flight_ += text_bytes;
+  // A place in the reply order. `charge`: the bytes that the request, and the longest reply it can
+  // have, take until it is answered.
+  std::uint64_t reserve(std::size_t charge) {
+    bytes_in_flight_ += charge;
     return order_.reserve();
   }
 
-  // Files the answer to the request of `text_bytes`.
-  void put(TaskPtr answer, std::size_t text_bytes);
+  // Files the answer to a request that was charged so.
+  void put(TaskPtr answer, std::size_t charge);
   // The next answer whose turn has come; null: none.
   const Task* next() const { return order_.next(); }
   // The same, taken: its reply is to be appended.
@@ -38,9 +39,10 @@ class ReplyWriter {
   // One send of everything that is due; how far it got.
   IoResult flush(int fd, BufferPool& buffers);
 
+  std::string_view unsent() const { return unsent_.bytes(); }
   bool has_unsent() const { return !unsent_.empty(); }
   std::uint64_t unanswered() const { return order_.outstanding(); }
-  // Request text in flight, answers that wait for their turn, and unsent output.
+  // What requests in flight are charged with, answers that wait for their turn, unsent output.
   std::size_t bytes_owed() const { return bytes_in_flight_ + bytes_held_ + unsent_.size(); }
 
  private:

@@ -31,6 +31,9 @@ class RequestReader {
   void restore(const CarriedConnection& from);
   std::optional<std::string_view> held_line() const;
 
+  // Bytes that are kept here.
+  std::size_t bytes_held() const { return kept_.size() - decoded_ + decoder_.partial().size(); }
+
   bool at_end_of_input() const { return end_of_input_; }
   // Bytes or a held line wait to be decoded, so the socket is not to be read.
   bool has_backlog() const { return !kept_.empty() || decoder_.holding(); }

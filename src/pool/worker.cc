@@ -139,7 +139,7 @@ Worker::Running Worker::describe() const {
   return {running_->connection,
           running_->sequence,
           running_->number,
-          running_->text.size(),
+          running_->charge,
           running_->begun_at,
           running_->begun_at - running_->accepted_at,
           index_,

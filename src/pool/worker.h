@@ -42,7 +42,7 @@ class Worker {
     ConnectionId connection;
     std::uint64_t sequence = 0;
     std::uint64_t number = 0;
-    std::size_t text_bytes = 0;
+    std::size_t charge = 0;
     TimeUs begun_at = 0;
     TimeUs waited = 0;
     unsigned worker = 0;

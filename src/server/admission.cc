@@ -4,6 +4,8 @@
 #include <iterator>
 #include <utility>
 
+#include "core/protocol.h"
+
 namespace pool_server {
 
 namespace {
@@ -16,15 +18,20 @@ constexpr double kLongestSample = 10'000;  // µs
 }  // namespace
 
 Admission::Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
-                     Counters& counters)
+                     Counters& counters, std::function<std::size_t(std::size_t)> longest_reply)
     : pool_(pool),
       connections_(connections),
       recycler_(recycler),
       counters_(counters),
+      longest_reply_(std::move(longest_reply)),
       estimated_run_(kLongestSample) {}
 
 Admission::Verdict Admission::admit(Connection& connection, std::string_view line, TimeUs now,
                                     Overload overload) {
+  const std::size_t charge = line.size() + protocol::kLongestPrefix + longest_reply_(line.size());
+  if (charge > connection.room()) {
+    return overload == Overload::kReject ? Verdict::kBusy : Verdict::kNoMemory;
+  }
   // Those who wait come first, and each of them gets its share.
   const bool its_turn = resuming_ ? share_ > 0 : waiting_.empty();
   if (overload == Overload::kReject) {
@@ -37,7 +44,8 @@ Admission::Verdict Admission::admit(Connection& connection, std::string_view lin
   --room_;
   TaskPtr task = recycler_.take();
   task->connection = connection.id();
-  task->sequence = connection.writer().reserve(line.size());
+  task->sequence = connection.writer().reserve(charge);
+  task->charge = charge;
   task->number = next_number_++;
   task->text.assign(line);
   task->accepted_at = now;

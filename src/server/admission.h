@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -23,13 +24,17 @@ namespace pool_server {
 // line; those who wait are served in turn, each an equal share of the room there is.
 class Admission {
  public:
+  // `longest_reply`: as HandlerModule's.
   Admission(ThreadPool& pool, ConnectionTable& connections, TaskRecycler& recycler,
-            Counters& counters);
+            Counters& counters, std::function<std::size_t(std::size_t)> longest_reply);
 
   enum class Verdict : unsigned char {
     kAdmitted,
-    kWait,  // the queue is full: the connection is in line and will be resumed
-    kBusy,  // the queue is full, or nearly and the connection has had its share: refuse
+    kWait,      // the queue is full: the connection is in line and will be resumed
+    kNoMemory,  // not for this connection now (see MemoryBudget): it is to be offered again
+    // The queue is full, or nearly and the connection has had its share, or memory is short: and
+    // --overload says to refuse.
+    kBusy,
   };
   // Stages the request as a task, if there is room for it. `overload`: what to do if not.
   Verdict admit(Connection& connection, std::string_view line, TimeUs now, Overload overload);
@@ -67,6 +72,7 @@ class Admission {
   ConnectionTable& connections_;
   TaskRecycler& recycler_;
   Counters& counters_;
+  const std::function<std::size_t(std::size_t)> longest_reply_;
 
   std::vector<TaskPtr> staged_;
   std::vector<TaskPtr> cancelled_;

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "core/protocol.h"
+#include "core/units.h"
 #include "server/log.h"
+#include "sys/memory_size.h"
 
 namespace pool_server {
 
@@ -14,6 +16,9 @@ namespace {
 
 // How long newcomers wait when there is no descriptor for them and no client leaves.
 constexpr TimeUs kRetryAccept = 500'000;
+// How long clients wait that memory is short for before they are tried again. What frees memory, a
+// client that reads, is an event of its own; this is for the others.
+constexpr TimeUs kRetryStarved = 10'000;
 // So many refused clients at once get the time to read why.
 constexpr std::size_t kLingeringRefusals = 64;
 
@@ -32,7 +37,8 @@ Clients::Clients(const Options& options, EventLoop& loop, Timers& timers,
       admission_(admission),
       router_(router),
       counters_(counters),
-      retry_accept_([this](TimeUs) { resume_accepting(); }) {
+      retry_accept_([this](TimeUs) { resume_accepting(); }),
+      retry_starved_([this](TimeUs) { feed_starved(); }) {
   reconfigure();
 }
 
@@ -56,6 +62,19 @@ void Clients::give_turns() {
   }
 }
 
+// Whoever gets nothing is starved again, behind those who wait already.
+void Clients::feed_starved() {
+  for (const ConnectionId id : std::exchange(starved_, {})) {
+    if (Connection* connection = connections_.find(id)) connection->memory_may_be_free();
+  }
+  if (starved_.empty()) return;
+  log::write(
+      LogLevel::kWarning, "memory-short", {},
+      fmt::format("{} clients wait for memory: {} of --max-memory {} are taken by requests "
+                  "and replies",
+                  starved_.size(), format_size(memory().held()), format_size(memory().limit())));
+}
+
 void Clients::settle() {
   // Settling one connection may change it again: it then comes back in the next round.
   settling_.swap(changed_);
@@ -67,6 +86,9 @@ void Clients::settle() {
   }
   settling_.clear();
   budget().refill();
+  if (!starved_.empty() && !retry_starved_.armed()) {
+    timers().arm(retry_starved_, loop().now() + kRetryStarved);
+  }
 }
 
 void Clients::reap() {
@@ -74,34 +96,60 @@ void Clients::reap() {
 }
 
 void Clients::reconfigure() {
+  memory().set_limit(options_.max_memory != Options::kShareOfMemory ? options_.max_memory
+                                                                    : usable_memory() / 4);
   limits_ = {.max_unanswered = options_.max_inflight_per_connection,
              .max_bytes_owed = options_.max_unsent};
   timeouts_ = {
       .idle = options_.idle_timeout, .line = options_.line_timeout, .send = options_.send_timeout};
   connections_.for_each([](Connection& connection) { connection.reconfigure(); });
-  count_peers();
+  counts_peers_ = options_.max_connections_per_peer > 0;
+  if (!counts_peers_) peers_.clear();
 }
 
-// Those who came before the limit was set count as well.
-void Clients::count_peers() {
-  const bool wanted = options_.max_connections_per_peer > 0;
-  if (wanted == std::exchange(counts_peers_, wanted)) return;
-  peers_.clear();
-  if (!wanted) return;
-  connections_.for_each([this](const Connection& connection) {
-    if (!connection.refused) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
+void Clients::make_room_to_reconfigure(const Options& wanted) {
+  std::size_t connections = 0;
+  connections_.for_each([&connections](Connection&) { ++connections; });
+  timers().reserve(connections);
+  changed_.reserve(changed_.size() + connections);
+  if (wanted.max_connections_per_peer == 0 || counts_peers_) return;
+  PeerCounts peers;  // those who came before the limit was set count as well
+  connections_.for_each([&peers](const Connection& connection) {
+    if (!connection.refused) peers.add(connection.id().slot, peer_key(connection.descriptor()));
   });
+  peers_ = std::move(peers);
+  counts_peers_ = true;
 }
 
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
   let_in(std::move(socket)).restore(std::move(state));
 }
 
-bool Clients::ready_to_carry() {
-  bool ready = true;
-  connections_.for_each(
-      [&ready](Connection& connection) { ready = ready && connection.ready_to_carry(); });
-  return ready;
+Clients::Debts Clients::debts() {
+  Debts debts;
+  connections_.for_each([&debts](Connection& connection) {
+    const Connection::Debt debt = connection.debt();
+    if (debt.replies == 0 && debt.bytes == 0) return;
+    ++debts.connections;
+    debts.replies += debt.replies;
+    debts.bytes += debt.bytes;
+  });
+  return debts;
+}
+
+void Clients::toggle_lame_duck() {
+  lame_duck_ = !lame_duck_;
+  log::write(LogLevel::kInfo, lame_duck_ ? "lame-duck" : "lame-duck-ended", {},
+             lame_duck_
+                 ? fmt::format("SIGUSR2: no newcomers, serving the {} that are here", served())
+                 : "SIGUSR2: newcomers are served again");
+  for (const auto& listener : listeners_) {
+    if (lame_duck_) {
+      listener->pause();
+    } else if (!accept_paused_) {
+      listener->resume();
+    }
+  }
 }
 
 void Clients::begin_drain(bool carry) {
@@ -112,7 +160,7 @@ void Clients::begin_drain(bool carry) {
     if (carry) {
       connection.prepare_to_carry();
     } else {
-      connection.finish_up(/*linger=*/false);
+      connection.finish_up(Connection::Farewell::kDelivered);
     }
   });
 }
@@ -131,6 +179,7 @@ bool Clients::answer(Connection& connection, std::string_view line, Overload ove
     return true;
   }
   const Admission::Verdict verdict = admission_.admit(connection, line, loop().now(), overload);
+  if (verdict == Admission::Verdict::kNoMemory) connection.starve();
   if (verdict != Admission::Verdict::kBusy) return verdict == Admission::Verdict::kAdmitted;
   ++counters_.shed_busy;
   router_.answer_error(connection, protocol::kServerBusy);
@@ -185,7 +234,7 @@ void Clients::on_expired(Connection& connection, Expiry expiry) {
   const bool idle = expiry == Expiry::kIdle;
   ++(idle ? counters_.idle_closed : counters_.slow_lines);
   router_.answer_error(connection, idle ? protocol::kIdleTooLong : protocol::kLineTooSlow);
-  connection.finish_up(/*linger=*/true);
+  connection.finish_up(Connection::Farewell::kLinger);
 }
 
 void Clients::on_closed(Connection& connection, bool broken) {
@@ -288,6 +337,7 @@ void Clients::on_listener_dead(Listener& listener, int error) {
 void Clients::resume_accepting() {
   accept_paused_ = false;
   timers().disarm(retry_accept_);
+  if (lame_duck_) return;
   try {
     for (const auto& listener : listeners_) listener->resume();
   } catch (const std::system_error& error) {

@@ -35,17 +35,28 @@ class Clients final : public ConnectionHost, public ListenerHost {
   bool has_work_left() const { return !turns_.empty() || !changed_.empty(); }
   void reap();
 
-  // Options have changed.
+  // Options have changed. Allocates nothing if make_room_to_reconfigure() went before, between the
+  // same two rounds, with what they are going to be; that may throw std::bad_alloc.
   void reconfigure();
+  void make_room_to_reconfigure(const Options& wanted);
 
   // A connection of an earlier process.
   void restore(UniqueFd socket, CarriedConnection&& state);
 
-  // No more newcomers, no more requests. Connections end when nothing is owed to them, or, to be
-  // carried over, stay until then.
+  // No more newcomers, no more requests. Connections end when all that is owed has been delivered,
+  // or, to be carried over, stay as they are.
   void begin_drain(bool carry);
-  // Nothing more can be done for anyone before a hand-over.
-  bool ready_to_carry();
+  // Clients to whom something is owed, what it comes to, and all that was not delivered.
+  struct Debts {
+    std::size_t connections = 0;
+    std::uint64_t replies = 0;
+    std::size_t bytes = 0;
+  };
+  Debts debts();
+
+  // Leaves newcomers in the backlog, or takes them again.
+  void toggle_lame_duck();
+  bool lame_duck() const { return lame_duck_; }
 
   // Clients being served: those that only hear why they were refused do not count.
   std::size_t served() const { return connections_.open() - refused_; }
@@ -56,6 +67,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_line_too_long(Connection& connection) override;
   void on_received(Connection& connection, std::size_t bytes) override;
   void on_sent(Connection& connection, std::size_t bytes) override;
+  void on_starved(Connection& connection) override { starved_.push_back(connection.id()); }
   void on_changed(Connection& connection) override;
   void on_turn_over(Connection& connection) override;
   void on_closed(Connection& connection, bool broken) override;
@@ -77,7 +89,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::string_view reason_to_refuse(int socket);
   void refuse(UniqueFd socket, std::string_view reason);
   void resume_accepting();
-  void count_peers();
+  void feed_starved();
 
   const Options& options_;
   ConnectionTable& connections_;
@@ -92,11 +104,14 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
-  std::deque<ConnectionId> turns_;  // who has lines left over, the longest served last
+  std::deque<ConnectionId> turns_;     // who has lines left over, the longest served last
+  std::vector<ConnectionId> starved_;  // in the order in which they are fed
   CallbackTimer retry_accept_;
+  CallbackTimer retry_starved_;
   std::size_t refused_ = 0;
   bool counts_peers_ = false;
   bool accept_paused_ = false;
+  bool lame_duck_ = false;
   bool accept_failure_logged_ = false;
   bool limit_logged_ = false;
 };

@@ -17,15 +17,14 @@ struct CommandLine {
   // Set when there is nothing to run: a question was answered (--help, --version, --check-config),
   // or something is wrong.
   std::optional<int> exit_status;
-  std::string answer;               // for standard output
-  std::vector<std::string> faults;  // for standard error, a line each
+  std::string answer;  // for standard output
+  // For standard error, a line each. None, though the exit status is not 0: there was no memory to
+  // say that there is none.
+  std::vector<std::string> faults;
 };
 
-// May be called again to read the configuration file anew. Does not throw and prints nothing.
-CommandLine parse_command_line(const std::vector<std::string>& arguments);
-
-// Every fault of a configuration file as "FILE:LINE: what is wrong"; empty when it is in order.
-// Throws std::runtime_error when it cannot be read.
-std::vector<std::string> check_config(const std::string& path);
+// May be called again to read the configuration file anew. Prints nothing, and never throws: for
+// want of memory, too, it is an exit status.
+CommandLine parse_command_line(const std::vector<std::string>& arguments) noexcept;
 
 }  // namespace pool_server

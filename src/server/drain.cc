@@ -17,15 +17,8 @@ std::string_view signal_name(int number) {
 
 }  // namespace
 
-Drain::Drain(const Options& options, SignalFd& signals, EventLoop& loop, Timers& timers,
-             std::function<void()> begin, std::function<void()> reload)
-    : options_(options),
-      signals_(signals),
-      loop_(loop),
-      timers_(timers),
-      begin_(std::move(begin)),
-      reload_(std::move(reload)),
-      deadline_([](TimeUs) {}) {
+Drain::Drain(SignalFd& signals, EventLoop& loop, Timers& timers, DrainHost& host)
+    : signals_(signals), loop_(loop), timers_(timers), host_(host), deadline_([](TimeUs) {}) {
   loop_.add(signals_.fd(), EPOLLIN, *this);
 }
 
@@ -35,30 +28,48 @@ Drain::~Drain() {
 }
 
 void Drain::on_events(std::uint32_t) {
-  while (const auto signal = signals_.next()) {
-    if (signal->number == SIGHUP) {
-      if (lifecycle_.running()) reload_();
-      continue;
-    }
-    const bool first = lifecycle_.running();
-    lifecycle_.request_stop(loop_.now(), options_.drain_timeout);
-    log::write(LogLevel::kInfo, "stopping", {},
-               fmt::format("{} from process {}: {}", signal_name(signal->number), signal->sender,
-                           first ? "finishing the work that was accepted" : "stopping at once"));
-    if (!first) continue;
-    if (lifecycle_.drain_deadline() != kNever) timers_.arm(deadline_, lifecycle_.drain_deadline());
-    begin_asked_ = true;
+  while (const auto signal = signals_.next()) obey(*signal);
+}
+
+void Drain::obey(const SignalFd::Signal& signal) {
+  switch (signal.number) {
+    case SIGHUP:
+      if (lifecycle_.running()) host_.request_reload();
+      break;
+    case SIGUSR1:
+      successor_until_ = signal.value == kWithdrawn ? 0 : loop_.now() + kAnnouncementHolds;
+      break;
+    case SIGUSR2:
+      if (lifecycle_.running()) host_.toggle_lame_duck();
+      break;
+    default:
+      ask_for_stop(signal);
   }
 }
 
+void Drain::ask_for_stop(const SignalFd::Signal& signal) {
+  const bool first = lifecycle_.running();
+  lifecycle_.request_stop(loop_.now(), kNever);
+  const std::string_view meaning = !first ? "stopping at once"
+                                   : loop_.now() < successor_until_
+                                       ? "handing over"
+                                       : "finishing the work that was accepted";
+  log::write(
+      LogLevel::kInfo, "stopping", {},
+      fmt::format("{} from process {}: {}", signal_name(signal.number), signal.sender, meaning));
+  if (first) begin_asked_ = true;
+}
+
 void Drain::begin_if_asked() {
-  if (std::exchange(begin_asked_, false)) begin_();
+  if (!std::exchange(begin_asked_, false)) return;
+  const TimeUs time = host_.begin_drain(/*successor=*/loop_.now() < successor_until_);
+  hasten(loop_.now() > kNever - time ? kNever : loop_.now() + time);
 }
 
 void Drain::stop_now() {
   if (!lifecycle_.running()) return;
   lifecycle_.request_stop(loop_.now(), /*drain_timeout=*/0);
-  begin_();
+  host_.begin_drain(/*successor=*/true);
 }
 
 void Drain::hasten(TimeUs at) {

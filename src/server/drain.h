@@ -10,13 +10,35 @@
 
 namespace pool_server {
 
-// Signals, and the way from running to stopped: SIGHUP reloads, SIGTERM or SIGINT begins the drain,
-// a second one or --drain-timeout ends it. Loop thread only.
+// What the process is asked for by signals.
+class DrainHost {
+ public:
+  // Begins the drain. `successor`: another process of the service is about to take over. Returns
+  // how long the drain may take, in µs.
+  virtual TimeUs begin_drain(bool successor) = 0;
+  virtual void request_reload() = 0;
+  // No newcomers until it is called again.
+  virtual void toggle_lame_duck() = 0;
+
+ protected:
+  ~DrainHost() = default;
+};
+
+// Signals, and the way from running to stopped. Loop thread only.
+//
+//   SIGTERM, SIGINT  begin the drain; a second one, or the end of its time, ends it
+//   SIGUSR1          a successor follows: a SIGTERM within kAnnouncementHolds is one half of a
+//                    restart; sent with the value kWithdrawn by sigqueue(3): it does not, after all
+//   SIGUSR2          no newcomers, or newcomers again
+//   SIGHUP           reload
 class Drain final : public EventSource {
  public:
-  // `begin` starts the drain; `reload` is what SIGHUP asks for.
-  Drain(const Options& options, SignalFd& signals, EventLoop& loop, Timers& timers,
-        std::function<void()> begin, std::function<void()> reload);
+  // The service manager sends SIGTERM right after whoever announced the restart has ended. A
+  // restart that does not come must not make a restart of a stop that is asked for later.
+  static constexpr TimeUs kAnnouncementHolds = 5'000'000;
+  static constexpr int kWithdrawn = 1;
+
+  Drain(SignalFd& signals, EventLoop& loop, Timers& timers, DrainHost& host);
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
   ~Drain();
@@ -27,7 +49,7 @@ class Drain final : public EventSource {
   void begin_if_asked();
   // End of round, last; ends the loop when the drain is over.
   void tick(bool work_left);
-  // Begins the drain as a signal does, and ends it in this round.
+  // Begins the drain as for a restart, and ends it in this round.
   void stop_now();
   // What is left is not worth waiting for any longer than until `at`.
   void hasten(TimeUs at);
@@ -35,13 +57,15 @@ class Drain final : public EventSource {
   bool cut_short() const { return lifecycle_.cut_short(); }
 
  private:
-  const Options& options_;
+  void obey(const SignalFd::Signal& signal);
+  void ask_for_stop(const SignalFd::Signal& signal);
+
   SignalFd& signals_;
   EventLoop& loop_;
   Timers& timers_;
-  std::function<void()> begin_;
-  std::function<void()> reload_;
+  DrainHost& host_;
   Lifecycle lifecycle_;
+  TimeUs successor_until_ = 0;  // until then, a stop is one half of a restart
   bool begin_asked_ = false;
   CallbackTimer deadline_;  // only wakes the loop, tick() decides
 };

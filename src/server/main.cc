@@ -37,7 +37,8 @@ void prepare_descriptors(const Options& options) {
 int serve(const std::vector<std::string>& arguments, const Options& options) {
   ignore_sigpipe();
   prepare_exceptions();
-  SignalFd signals({SIGTERM, SIGINT, SIGHUP});  // before the first thread: all inherit the mask
+  SignalFd signals({SIGTERM, SIGINT, SIGHUP, SIGUSR1,
+                    SIGUSR2});  // before the first thread: all inherit the mask
   log::set_up(options.log_level);
   log::report_crashes(options.handler);
   prepare_descriptors(options);
@@ -61,6 +62,8 @@ int main(int argc, char** argv) {
   std::cout << command_line.answer << std::flush;
   for (const std::string& fault : command_line.faults)
     std::cerr << "pool-server: " << fault << '\n';
+  if (command_line.exit_status.value_or(0) != 0 && command_line.faults.empty())
+    std::cerr << "pool-server: out of memory\n";
   if (command_line.exit_status) return *command_line.exit_status;
   try {
     return serve(arguments, command_line.options);

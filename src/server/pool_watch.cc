@@ -65,8 +65,13 @@ TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
   return answers ? now : inspect_at_;
 }
 
+void PoolWatch::withdraw() {
+  pool_.surrender(ended_, withdrawn_);
+  deliver(ended_);
+}
+
 std::vector<TaskPtr> PoolWatch::take_undone_work() {
-  std::vector<TaskPtr> undone;
+  std::vector<TaskPtr> undone = std::exchange(withdrawn_, {});
   std::vector<TaskPtr> copies;
   for (int tries = 0; tries < kTransitTries; ++tries) {
     pool_.surrender(ended_, undone);

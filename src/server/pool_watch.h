@@ -30,7 +30,12 @@ class PoolWatch {
   // No worker can make progress any more.
   bool pool_is_stuck() const { return pool_is_stuck_; }
 
-  // Takes all work back that has not ended, for another process to do. What is running is copied.
+  // Takes the work back that has not begun, for another process to do: at the begin of a hand-over
+  // and in each round of it, as tasks in transit between queue and worker cannot be taken.
+  void withdraw();
+  // Accepted work whose client waits, less what was withdrawn.
+  std::size_t at_work() const { return admission_.awaited() - withdrawn_.size(); }
+  // What was withdrawn, and all else that has not ended: what is running is copied.
   std::vector<TaskPtr> take_undone_work();
   // At the very end: sets every stop token, and logs what is being given up.
   void report_abandoned_work();
@@ -52,6 +57,7 @@ class PoolWatch {
   TimeUs inspect_at_ = kNever;
   bool pool_is_stuck_ = false;
   std::vector<TaskPtr> ended_;
+  std::vector<TaskPtr> withdrawn_;
   ThreadPool::Inspection inspection_;
 };
 

@@ -1,5 +1,8 @@
 #include "server/reload.h"
 
+#include <type_traits>
+#include <utility>
+
 #include "server/log.h"
 
 namespace pool_server {
@@ -10,22 +13,24 @@ namespace {
 template <class Value>
 void keep(std::string_view name, const Value& running, Value& wanted) {
   if (running == wanted) return;
-  wanted = running;
   log::write(LogLevel::kWarning, "setting-not-reloadable",
              {{"POOL_SERVER_SETTING", std::string(name)}},
              fmt::format("a new value of {} takes a restart", name));
+  wanted = running;
 }
 
 }  // namespace
 
-void apply_reloadable(const Options& wanted, Options& running) {
-  Options next = wanted;
-  keep("listen", running.listen, next.listen);
-  keep("PORT", running.port, next.port);
-  keep("handler", running.handler, next.handler);
-  keep("handler-option", running.handler_options, next.handler_options);
-  keep("max-reply", running.max_reply, next.max_reply);
-  running = next;
+// Else a reload could be left half done.
+static_assert(std::is_nothrow_move_assignable_v<Options>);
+
+void apply_reloadable(Options wanted, Options& running) {
+  keep("listen", running.listen, wanted.listen);
+  keep("PORT", running.port, wanted.port);
+  keep("handler", running.handler, wanted.handler);
+  keep("handler-option", running.handler_options, wanted.handler_options);
+  keep("max-reply", running.max_reply, wanted.max_reply);
+  running = std::move(wanted);
 }
 
 }  // namespace pool_server

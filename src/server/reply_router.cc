@@ -11,6 +11,8 @@ namespace {
 
 // To each of them something is sent at the end of the round.
 constexpr std::size_t kMostToldStats = 32;
+// A STATS is made when its turn comes; this is more than it takes with every number at its longest.
+constexpr std::size_t kStatsCharge = 1024;  // bytes
 
 }  // namespace
 
@@ -44,8 +46,8 @@ void ReplyRouter::pass_on(TaskPtr ended) {
     recycler_.give(std::move(ended));
     return;
   }
-  const std::size_t text_bytes = ended->text.size();
-  put(*connection, std::move(ended), text_bytes);
+  const std::size_t charge = ended->charge;
+  put(*connection, std::move(ended), charge);
 }
 
 void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view message) {
@@ -58,7 +60,7 @@ void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view m
   answer->sequence = task.sequence;
   answer->outcome = Outcome::kError;
   protocol::append_reply(Outcome::kError, message, answer->reply);
-  put(*connection, std::move(answer), task.text_bytes);
+  put(*connection, std::move(answer), task.charge);
 }
 
 void ReplyRouter::answer_error(Connection& connection, std::string_view message) {
@@ -82,12 +84,12 @@ void ReplyRouter::answer_carried(Connection& connection, const CarriedAnswer& ca
 void ReplyRouter::answer_stats(Connection& connection) {
   TaskPtr answer = recycler_.take();
   answer->kind = Task::Kind::kStats;
-  answer->sequence = connection.writer().reserve(0);
-  put(connection, std::move(answer), 0);
+  answer->sequence = connection.writer().reserve(kStatsCharge);
+  put(connection, std::move(answer), kStatsCharge);
 }
 
-void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t text_bytes) {
-  connection.writer().put(std::move(answer), text_bytes);
+void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t charge) {
+  connection.writer().put(std::move(answer), charge);
   release(connection, /*stats=*/nullptr);
 }
 

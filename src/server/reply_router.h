@@ -37,7 +37,7 @@ class ReplyRouter {
 
  private:
   void pass_on(TaskPtr ended);
-  void put(Connection& connection, TaskPtr answer, std::size_t text_bytes);
+  void put(Connection& connection, TaskPtr answer, std::size_t charge);
   void release(Connection& connection, const std::string* stats);
 
   ConnectionTable& connections_;

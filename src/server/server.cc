@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "handlers/registry.h"
@@ -27,14 +28,13 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
           options_.min_workers, options_.queue_capacity, [this] { return handler_->make(); },
           completions_),
       router_(connections_, counters_, recycler_, [this] { return format_stats(view()); }),
-      admission_(pool_, connections_, recycler_, counters_),
+      admission_(pool_, connections_, recycler_, counters_,
+                 [this](std::size_t request) { return handler_->longest_reply(request); }),
       clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),
       watch_(options_, pool_, completions_, connections_, admission_, router_, counters_),
       succession_(connections_, clients_, watch_, counters_),
       housekeeping_(options_, timers_, pool_, admission_, [this] { return view(); }),
-      drain_(
-          options_, signals, loop_, timers_, [this] { begin_drain(); },
-          [this] { reload_requested_ = true; }),
+      drain_(signals, loop_, timers_, *this),
       read_options_(std::move(read_options)),
       started_at_(monotonic_now()) {
   if (!pool_.start_failure().empty()) {
@@ -66,15 +66,28 @@ Server::End Server::run() {
                fmt::format("stopped after {} tasks", counters_.completed));
     return {};
   }
-  watch_.report_abandoned_work();
-  log::write(LogLevel::kWarning, "stopped", {},
-             fmt::format("stopped with {} tasks not done and {} connections open",
-                         admission_.outstanding(), connections_.open()));
+  return end_cut_short();
+}
+
+Server::End Server::end_cut_short() {
   if (watch_.pool_is_stuck()) service_manager::notify("WATCHDOG=trigger");
   // Carried over, nothing is lost but what a stuck worker had been given up with before.
-  const bool all_carried =
-      succession_.prepared() && admission_.outstanding() == admission_.awaited();
-  return {.exit_status = all_carried ? 0 : kExitFailure, .workers_busy = true};
+  if (succession_.prepared() && admission_.outstanding() == admission_.awaited()) {
+    log::write(
+        LogLevel::kInfo, "stopped", {},
+        fmt::format("stopped after {} tasks, all else was handed over", counters_.completed));
+    return {.exit_status = 0, .workers_busy = true};
+  }
+  const Clients::Debts debts = clients_.debts();
+  watch_.report_abandoned_work();
+  log::write(LogLevel::kWarning, "stopped",
+             {{"POOL_SERVER_CONNECTIONS", std::to_string(debts.connections)},
+              {"POOL_SERVER_REPLIES", std::to_string(debts.replies)},
+              {"POOL_SERVER_BYTES", std::to_string(debts.bytes)}},
+             fmt::format("stopped with {} tasks not done; {} clients have not got {} replies, of "
+                         "which {} bytes were there",
+                         admission_.outstanding(), debts.connections, debts.replies, debts.bytes));
+  return {.exit_status = kExitFailure, .workers_busy = true};
 }
 
 // The order matters: tasks reach the workers before the loop spends time on sending, and the look
@@ -102,38 +115,55 @@ void Server::on_events(std::uint32_t) {
   completions_.event().clear();
 }
 
-void Server::begin_drain() {
+TimeUs Server::begin_drain(bool successor) {
   service_manager::notify("STOPPING=1");
-  clients_.begin_drain(/*carry=*/options_.preserve_connections && succession_.prepare());
+  const bool carry = successor && options_.preserve_connections && succession_.prepare();
+  clients_.begin_drain(carry);
+  return carry ? std::min(options_.handover_wait, options_.drain_timeout) : options_.drain_timeout;
 }
 
 void Server::drain(TimeUs now) {
-  const bool awaited =
-      admission_.awaited() > 0 ||
-      (succession_.prepared() ? !clients_.ready_to_carry() : connections_.open() > 0);
+  if (succession_.prepared()) {
+    watch_.withdraw();
+    // Workers in a task that was given up cannot be joined: they have as long.
+    drain_.tick(watch_.at_work() > 0 || admission_.outstanding() > admission_.awaited());
+    return;
+  }
+  const bool awaited = admission_.awaited() > 0 || connections_.open() > 0;
   if (!awaited) drain_.hasten(now + kLastChance);
   drain_.tick(awaited || admission_.outstanding() > 0);
 }
 
 // Between two rounds, when nothing is staged that was admitted under the old limits.
 void Server::reload() {
-  service_manager::notify_reloading();
-  const CommandLine wanted = read_options_();
-  if (wanted.exit_status) {
+  try {
+    service_manager::notify_reloading();
+    CommandLine wanted = read_options_();
+    if (!wanted.exit_status) {
+      take_over(std::move(wanted.options));
+    } else if (wanted.faults.empty()) {
+      throw std::bad_alloc();
+    }
     for (const std::string& fault : wanted.faults) {
       log::write(LogLevel::kError, "reload-failed", {},
                  fmt::format("configuration not changed: {}", fault));
     }
-  } else {
-    apply_reloadable(wanted.options, options_);
-    log::set_level(options_.log_level);
-    configure_queue();
-    housekeeping_.reconfigure();
-    admission_.forget_room();
-    clients_.reconfigure();
-    log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
+  } catch (const std::bad_alloc&) {
+    log::write(LogLevel::kError, "reload-failed", {}, "configuration not changed: out of memory");
   }
   service_manager::notify("READY=1");  // whatever came of it, the manager waits for this
+}
+
+// All or nothing: what may fail for want of memory comes before the first change.
+void Server::take_over(Options wanted) {
+  clients_.make_room_to_reconfigure(wanted);
+  apply_reloadable(std::move(wanted), options_);
+  log::set_level(options_.log_level);
+  configure_queue();
+  housekeeping_.reconfigure();
+  admission_.forget_room();
+  clients_.reconfigure();
+  log::write(LogLevel::kInfo, "reloaded", {}, "configuration reloaded");
 }
 
 void Server::configure_queue() {
@@ -148,6 +178,9 @@ StatsView Server::view() {
   view.connections = clients_.served();
   view.workers = pool_.size();
   view.stuck_workers = pool_.stuck();
+  view.mode = drain_.draining()      ? "stopping, "
+              : clients_.lame_duck() ? "lame duck: no newcomers, "
+                                     : "";
   view.queue_depth = level.depth + admission_.staged();
   view.queue_capacity = options_.queue_capacity;
   // Batches are popped ahead of being run, hence the bound.

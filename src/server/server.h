@@ -29,7 +29,7 @@ namespace pool_server {
 
 // The composition root: the parts in the order they are built, and the order of a round's end. No
 // decision is made here.
-class Server final : private RoundHooks, private EventSource {
+class Server final : private RoundHooks, private EventSource, private DrainHost {
  public:
   // Serves on `sockets`. `signals` has the stop signals blocked in every thread already. Throws
   // std::runtime_error when the handler cannot be loaded, std::system_error when not a single
@@ -51,9 +51,15 @@ class Server final : private RoundHooks, private EventSource {
   // EventSource, of the completion queue's eventfd
   void on_events(std::uint32_t events) override;
 
+  // DrainHost
+  TimeUs begin_drain(bool successor) override;
+  void request_reload() override { reload_requested_ = true; }
+  void toggle_lame_duck() override { clients_.toggle_lame_duck(); }
+
   void configure_queue();
-  void begin_drain();
+  End end_cut_short();
   void reload();
+  void take_over(Options wanted);
   void drain(TimeUs now);
   StatsView view();
 

@@ -95,6 +95,13 @@ std::size_t unacknowledged_output(int fd) {
   return static_cast<std::size_t>(bytes);
 }
 
+std::size_t undelivered_output(int fd) {
+  int domain = 0;
+  socklen_t length = sizeof domain;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0 || domain == AF_UNIX) return 0;
+  return unacknowledged_output(fd);
+}
+
 void shut_down_sending(int fd) {
   // Fails only when the peer has gone already, which the next receive tells.
   (void)::shutdown(fd, SHUT_WR);

@@ -46,6 +46,9 @@ AcceptResult accept_connection(int listener);
 std::uint64_t socket_cookie(int fd);
 // Bytes sent that the peer's side has not taken in yet (SIOCOUTQ).
 std::size_t unacknowledged_output(int fd);
+// Bytes sent that a close could still take from the peer: none of a unix socket's, which are with
+// the peer already; a FIN on its way counts as one.
+std::size_t undelivered_output(int fd);
 void shut_down_sending(int fd);
 void set_nonblocking(int fd);
 void set_close_on_exec(int fd);

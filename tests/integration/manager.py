@@ -1,6 +1,7 @@
 """A service manager with a descriptor store: the server's life over restarts, with its clients connected."""
 
 import os
+import signal
 import socket
 
 from harness import ServerTestCase
@@ -104,13 +105,19 @@ class RestartTestCase(ServerTestCase):
         self.server.wait_ready()
         return self.server
 
+    def ask_for_restart(self):
+        """What the service's ExecStop= and the manager do at a restart."""
+        self.server.signal(signal.SIGUSR1)
+        self.server.signal()
+
     def end(self, status=0):
         """Stops the server as a restart does."""
-        self.assertEqual(self.server.stop(), status)
+        self.ask_for_restart()
+        self.assertEqual(self.server.wait_exit(), status)
 
     def cut_short(self):
         """Stops the server with a second signal that does not let it finish what is running."""
-        self.server.signal()
+        self.ask_for_restart()
         self.server.notify.wait_for("STOPPING")
         self.server.signal()
         self.assertEqual(self.server.wait_exit(), 0)

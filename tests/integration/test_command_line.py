@@ -214,6 +214,22 @@ class WhatOptionsDo(ServerTestCase):
         self.assertEqual(client.ask("sleep 200"), "result: slept 200 ms")
         self.assertEqual(client.ask("z" * ((1 << 20) + 1)), f"ERROR: line too long (max {1 << 20} bytes)")
 
+    def test_times_of_0(self):
+        """Fails when 0 keeps idle workers for ever, or makes a stop wait for the work that was accepted."""
+        server = self.start("--drain-timeout=0", "--worker-idle-timeout=0", "--workers=1-3")
+        client = self.connect(server)
+        client.send("sleep 300\n" * 2 + "sleep 300")
+        server.wait_for_workers(3)
+        for _ in range(3):
+            client.line()
+        server.wait_for_workers(1)
+        client.send("sleep 30000")
+        server.wait_for_stats(lambda stats: stats["active_workers"] == 1, "the task runs")
+        silence = Stopwatch()
+        self.assertEqual(server.stop(), RUNTIME_ERROR)
+        self.assert_quick(silence.seconds, 2)
+        server.kill()  # it ended as it was to
+
     def test_config_file(self):
         """Fails when --config is not read, or wins over the command line."""
         config = Path(self.temporary_directory(), "config")

@@ -49,9 +49,19 @@ class CutShort(RestartTestCase):
         self.assertEqual(stats["completed"], 101)
         self.assertGreater(stats["accepted"], accepted)
 
-    def test_drain_timeout(self):
-        """Fails when a stop that takes too long gives up work instead of handing it over."""
-        options = ("--workers=2", "--drain-timeout=200ms")
+    def test_handover_wait(self):
+        """Fails when running tasks do not get their time to end, or get more of it."""
+        self.start_next("--workers=2", "--handover-wait=400ms")
+        client = self.meet()
+        client.send("sleep 200", "sleep 30000")
+        self.wait_for_busy(2)
+        self.end()
+        self.assertEqual(client.line(), slept(200))
+        self.assertRegex(self.server.log(), r"handed over \d connections with 1 requests")
+
+    def test_what_takes_longer_is_handed_over(self):
+        """Fails when a restart gives up work instead of handing it over, or warns of what was."""
+        options = ("--workers=2", "--handover-wait=200ms")
         self.start_next(*options)
         clients = [self.meet(kind) for kind in ("tcp", "unix")]
         for client in clients:
@@ -64,6 +74,20 @@ class CutShort(RestartTestCase):
         self.start_next(*options)
         for client in clients:
             self.assertEqual(client.lines(2), [slept(1000), "result: queued"])
+        self.assertEqual(self.servers[0].log_lines(" warning "), [])
+
+    def test_a_backlog_is_not_waited_for(self):
+        """Fails when a restart takes as long as what is queued."""
+        options = ("--workers=2", "--queue-capacity=4096")
+        self.start_next(*options)
+        clients = [self.meet(kind) for kind in ("tcp", "unix")]
+        for client in clients:
+            client.send(*(f"sleep {20 + index % 2}" for index in range(1000)))
+        self.wait_for_busy(2)
+        self.assert_quick(self.restart(*options), 0.5)
+        for client in clients:
+            self.assertEqual(client.line(), slept(20))
+            client.reset()
 
     def test_under_load_of_short_tasks(self):
         """Fails when a task that ends just as the server looks at what is undone is lost or answered twice."""
@@ -234,9 +258,9 @@ class StuckPools(RestartTestCase):
         client = self.meet()
         client.send("hang 60000", "echo after", "sleep 100")
         self.assertEqual(client.lines(3), ["ERROR: timed out after 300 ms", "result: after", slept(100)])
-        self.server.signal()
+        self.ask_for_restart()
         self.server.notify.wait_for("STOPPING")
-        self.server.signal()
+        self.ask_for_restart()
         self.assertEqual(self.server.wait_exit(3 * SLOWDOWN), RUNTIME_ERROR)  # a worker is left behind
         self.start_next(*options)
         self.assert_serves(client)

@@ -53,7 +53,8 @@ class SoundSnapshots(Predecessor):
         self.start_next()
         self.assertEqual(client.lines(3), ["result: one, the rest of it", "result: two", "result: three"])
         stats = parse_stats(client.line())
-        self.assertEqual((stats["accepted"], stats["refused"], stats["completed"]), (1000, 2, 301))
+        self.assertEqual((stats["accepted"], stats["refused"]), (1000, 2))
+        self.assertIn(stats["completed"], range(301, 304))  # those behind it may have ended, too
         self.assertEqual(client.lines(3), ["ERROR: five", "ERROR: task failed", "result: seven"])
         client.send("ght", "STATS")
         self.assertEqual(client.line(), "result: eight")

@@ -53,8 +53,8 @@ class TheStore(RestartTestCase):
         for client in clients:
             client.send("sleep 200", *(f"echo {index}" for index in range(200)))
         self.wait_for_busy(1)
-        self.end()
-        self.store.drop()
+        self.assertEqual(self.server.stop(), 0)
+        self.assertEqual(self.store.names(), [])
         for client in clients:
             self.assert_ended(client, ["result: slept 200 ms", *(f"result: {index}" for index in range(200))])
 
@@ -141,7 +141,7 @@ class ManagersThatRefuse(RestartTestCase):
         """Fails when the server trusts a manager that does not keep descriptors (FileDescriptorStoreMax=0)."""
         self.store.keeps = False
         busy, idle = self.start_busy()
-        self.server.signal()
+        self.ask_for_restart()
         self.assert_ordinary_drain(busy, idle)
         self.assertEqual(len(self.store.requests), 1)
 
@@ -151,7 +151,7 @@ class ManagersThatRefuse(RestartTestCase):
         self.store.keeps = False
         busy, idle = self.start_busy()
         time_to_end = Stopwatch()
-        self.server.signal()
+        self.ask_for_restart()
         self.assert_ordinary_drain(busy, idle)
         self.assert_quick(time_to_end.seconds, 2)
 
@@ -159,7 +159,7 @@ class ManagersThatRefuse(RestartTestCase):
         """Fails when a descriptor kept without an answer spoils the next start."""
         self.store.answers = False
         busy, idle = self.start_busy()
-        self.server.signal()
+        self.ask_for_restart()
         self.assert_ordinary_drain(busy, idle)
         self.start_next()
         self.assertEqual(self.store.names(), [])
@@ -168,7 +168,7 @@ class ManagersThatRefuse(RestartTestCase):
     def test_option_turns_it_off(self):
         """Fails when --preserve-connections=no still stores anything, or does not end the connections."""
         busy, idle = self.start_busy("--preserve-connections=no")
-        self.server.signal()
+        self.ask_for_restart()
         self.assert_ordinary_drain(busy, idle)
         self.assertEqual(self.store.requests, [])
         self.start_next()
@@ -205,7 +205,7 @@ class Crashes(RestartTestCase):
         client = self.meet()
         client.send("sleep 30000")
         self.wait_for_busy(1)
-        self.server.signal()
+        self.ask_for_restart()
         wait_until(lambda: self.store.names(), "the channel is stored")
         self.server.kill()
         self.assert_ended(client)

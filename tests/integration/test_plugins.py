@@ -159,6 +159,7 @@ class Refused(ServerTestCase):
     def test_check_config(self):
         """Fails when --check-config finds a configuration in order with which no server could start."""
         config = Path(self.temporary_directory()) / "config"
+        config.parent.chmod(0o755)  # what only root may read, a check by root refuses
         for settings, told in ((f"handler={plugin('unruly')}\n", None),
                                ("handler=/nonexistent.so\n", "cannot be loaded"),
                                (f"handler={plugin('unruly')}\nhandler-option=broken=yes\n", "broken, as asked"),

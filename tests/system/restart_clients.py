@@ -6,6 +6,10 @@
                               after it, and the active one waits no longer than 250 ms.
   ended COMMAND...            COMMAND stops the service: clients get what they are owed, then a clean
                               end of stream.
+  backlog N ROUNDS COMMAND... N seconds of work for one worker are queued by a client of its own; COMMAND is
+                              run so often. An active client waits no longer than 200 ms each time.
+  owed N COMMAND...           N replies are owed to clients that begin to read, 1 MB/s each, when COMMAND has
+                              begun to stop the service: all arrive, and then a clean end of stream.
   closed COMMAND...           COMMAND kills the service: clients see that their connections are gone.
 
 Exit status 0: as it should be; what was measured is on standard output. POOL_SERVER_SLOWDOWN
@@ -14,11 +18,13 @@ stretches time bounds on a loaded machine.
 import os
 import subprocess
 import sys
+import threading
 import time
 
-from restart_crowd import SLOWDOWN, TCP, UNIX, Crowd, Failure, Idle, connected
+from restart_crowd import PATIENCE, SLOWDOWN, TCP, UNIX, Crowd, Failure, Idle, Stream, connected
 
 LONGEST_GAP = 0.250 * SLOWDOWN
+LONGEST_GAP_OF_BACKLOG = 0.200 * SLOWDOWN
 SOME = 48  # clients where their number is not the point
 # What STATS tells and only grows, over restarts too.
 GROWING = ("accepted", "refused", "completed", "errors", "timeouts", "shed", "quarantined", "cancelled", "dropped")
@@ -181,6 +187,73 @@ def ended(*command):
     print(f"{SOME} connections, {crowd.tasks} requests")
 
 
+def backlog(seconds, rounds, *command):
+    task_ms = 20
+    count = int(seconds) * 1000 // task_ms
+    greedy = Stream(Crowd(), "the greedy client", TCP)
+    greedy.send(b"sleep %d\n" % task_ms * count, b"")
+    while greedy.unsent:
+        greedy.on_writable()
+    active = Active()
+    time.sleep(0.5)
+    spans = []
+    for _ in range(int(rounds)):
+        begin = time.monotonic()
+        subprocess.run(command, check=True)
+        time.sleep(0.3)
+        spans.append((begin, time.monotonic()))
+    active.finish()
+    waits = [active.longest(span) for span in spans]
+    print(f"{rounds} times with {seconds} s of work queued, {active.asked} requests of an active client: none lost")
+    print(told(waits))
+    if max(waits) > LONGEST_GAP_OF_BACKLOG:
+        raise Failure(f"that is more than {LONGEST_GAP_OF_BACKLOG * 1000:.0f} ms")
+
+
+def owed(count, *command):
+    """Threads, as each client has a pace of its own."""
+    crowd_size, rate, piece = 10, 1_000_000, 20_000
+    each = int(count) // crowd_size
+    stats = Stats()
+    before = stats.ask()["completed"]
+    clients = [connected(address, 4096) for address in (TCP, UNIX) for _ in range(crowd_size // 2)]
+    requests = b"".join(b"echo %d and some more text of a reply\n" % number for number in range(each))
+    wanted = requests.replace(b"echo ", b"result: ")
+    for client in clients:
+        client.sendall(requests)
+    end = time.monotonic() + PATIENCE
+    while stats.ask()["completed"] - before < crowd_size * each:
+        if time.monotonic() > end:
+            raise Failure(f"only {stats.last['completed'] - before} requests were accepted")
+        time.sleep(0.05)
+    stats.socket.close()
+    faults = []
+
+    def read(client):
+        received = bytearray()
+        try:
+            while data := client.recv(piece):
+                received += data
+                time.sleep(len(data) / rate)
+            if received != wanted:
+                faults.append(f"{received.count(10)} of {each} replies, then the end")
+        except OSError as error:
+            faults.append(f"{received.count(10)} of {each} replies, then {error}")
+
+    stopping = subprocess.Popen(command)
+    time.sleep(0.1)
+    readers = [threading.Thread(target=read, args=(client,)) for client in clients]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    if stopping.wait() != 0:
+        raise Failure("it could not be stopped")
+    if faults:
+        raise Failure("; ".join(faults))
+    print(f"{crowd_size * each} replies to {crowd_size} clients: all arrived")
+
+
 def closed(*command):
     clients = [connected(address) for address in (TCP, UNIX) for _ in range(SOME // 2)]
     for client in clients:
@@ -198,7 +271,7 @@ def closed(*command):
 
 
 def main():
-    modes = {"mixed": mixed, "idle": idle, "ended": ended, "closed": closed}
+    modes = {"mixed": mixed, "idle": idle, "ended": ended, "backlog": backlog, "owed": owed, "closed": closed}
     try:
         modes[sys.argv[1]](*sys.argv[2:])
     except (Failure, OSError, subprocess.CalledProcessError) as failure:

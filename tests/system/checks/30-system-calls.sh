@@ -3,13 +3,14 @@
 
 # shellcheck disable=SC2034  # told to still_clean: here it is on purpose that calls are refused
 filter_is_tested=yes
+patience=$((2 * POOL_SERVER_SLOWDOWN))
 
 # One client at a time, so that a second one is refused.
 configure 'max-connections=1' 'workers=2'
 second_client_is_refused() {
   exec {first}<> /dev/tcp/127.0.0.1/9090 &&
-    echo good >&"$first" && read -r -t 2 <&"$first" &&
-    equal 'ERROR: too many connections' "$(echo good | timeout 2 nc -N localhost 9090)" &&
+    echo good >&"$first" && read -r -t $patience <&"$first" &&
+    equal 'ERROR: too many connections' "$(echo good | timeout $patience nc -N localhost 9090)" &&
     exec {first}>&-
 }
 # The other end of a restart: a client and half its request are carried over.
@@ -17,7 +18,7 @@ stays_connected() {
   local reply
   exec {first}<> /dev/tcp/127.0.0.1/9090 && printf 'half ' >&"$first" &&
     systemctl restart "$service" &&
-    echo line >&"$first" && read -r -t 2 reply <&"$first" &&
+    echo line >&"$first" && read -r -t $patience reply <&"$first" &&
     equal "$(digest 'half line')" "$reply" && exec {first}>&-
 }
 # More replies than socket buffers hold, read only after a while.
@@ -27,7 +28,7 @@ reads_late() {
 }
 # A fault signal is told, and then obeyed. With a call missing there may be no process by now.
 dies_of_a_crash() {
-  [ "$(main_pid)" != 0 ] && kill -SEGV "$(main_pid)" &&
+  signal_main SEGV &&
     wait_for 2 is ActiveState failed &&
     is ExecMainStatus 11 &&
     systemctl reset-failed "$service"
@@ -39,8 +40,8 @@ exercise() {  # one life of the service, with everything that makes it call the 
     second_client_is_refused &&
     wait_for 2 has_value ' connections=1 ' one_connection &&
     equal "$(digest good) ERROR: invalid input" \
-      "$(printf 'good\nbad\n' | timeout 2 nc -N localhost 9090 | paste -s -d ' ')" &&
-    contains "$(timeout 2 nc -N localhost 9090 <<< STATS)" stats: &&
+      "$(printf 'good\nbad\n' | timeout $patience nc -N localhost 9090 | paste -s -d ' ')" &&
+    contains "$(timeout $patience nc -N localhost 9090 <<< STATS)" stats: &&
     systemctl reload "$service" &&
     wait_for 5 is SubState running &&
     stays_connected &&
@@ -52,7 +53,7 @@ exercise() {  # one life of the service, with everything that makes it call the 
 }
 
 one_connection() {  # the one that asks
-  echo STATS | timeout 2 nc -N localhost 9090 | grep -o ' connections=1 '
+  echo STATS | timeout $patience nc -N localhost 9090 | grep -o ' connections=1 '
 }
 
 calls() {

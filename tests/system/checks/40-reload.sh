@@ -28,16 +28,21 @@ configure 'handler=drill' 'workers=many' 'queue-capacity=5'
 check 'a file with a fault can be told beforehand' not pool-server --check-config "$config"
 check 'with the place of the fault' \
   contains "$(pool-server --check-config "$config" 2>&1)" "$config:2:"
-systemctl reload "$service" || true
-check 'reloading it is reported as refused' wait_for 5 event reload-failed
-check 'the message names the place' contains "$(field reload-failed MESSAGE)" "$config:2:"
+check 'a reload of it fails' not systemctl reload "$service"
+check 'and the journal has the place' log_has "pool-server.*$config:2:"
+check 'the daemon was not told to' not event reload-failed
 check 'the service counts as running all the same' wait_for 5 is SubState running
+check 'with the settings it had' has_value 77 stat_value queue_capacity
+signal_main HUP
+check 'by a signal it is reported as refused' wait_for 5 event reload-failed
+check 'the message names the place' contains "$(field reload-failed MESSAGE)" "$config:2:"
+check 'the service runs on' wait_for 5 is SubState running
 check 'with the settings it had' has_value 77 stat_value queue_capacity
 check 'and the client' still_answers 'after the fault'
 
 rm "$config"
-systemctl reload "$service" || true
-check 'so it is without the file' wait_for 5 is SubState running
+check 'without the file a reload fails too' not systemctl reload "$service"
+check 'and the service runs on' wait_for 5 is SubState running
 check 'and again the client is there' still_answers 'without a file'
 
 configure 'handler=digest' 'workers=3' 'queue-capacity=77' 'max-line=100'
@@ -49,7 +54,7 @@ exec {to_client}>&-
 
 many_reloads() {
   for _ in $(seq 50); do
-    kill -HUP "$pid"
+    signal_main HUP
   done
   wait_for 5 is SubState running
 }

@@ -1,5 +1,6 @@
 # Whatever kills the daemon, a working one follows, and the journal tells why.
 
+check 'what kills it cannot be aimed at the shell of the checks' not kill -0 0
 require 'the service runs' works
 
 replaced() {  # OLD-PID: a new process runs
@@ -9,14 +10,14 @@ replaced() {  # OLD-PID: a new process runs
 }
 
 pid=$(main_pid)
-kill -KILL "$pid"
+signal_main KILL
 check 'a client that comes right after SIGKILL is answered' works
 check 'by another process' wait_for 5 replaced "$pid"
 check 'the journal tells of the signal' log_has 'status=9/KILL'
 
 for round in 1 2 3 4 5 6 7 8; do
   pid=$(main_pid)
-  kill -KILL "$pid"
+  signal_main KILL
   wait_for 5 replaced "$pid" > /dev/null || break
 done
 check 'eight more within seconds do not exhaust systemd'\''s patience' equal 8 "$round"
@@ -35,7 +36,7 @@ still_the_same() {
 }
 check 'an idle service feeds it' still_the_same "$(main_pid)"
 pid=$(main_pid)
-kill -STOP "$pid"
+signal_main STOP
 check 'a frozen one is replaced' wait_for 15 replaced "$pid"
 check 'and works' works
 check 'the journal tells why' log_has 'Watchdog timeout'

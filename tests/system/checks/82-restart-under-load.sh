@@ -10,7 +10,12 @@ check 'all of the journal is restarts in good order' \
   log_has_not 'pool-server.*\(closed [1-9][0-9]* that did not fit\|Failed with\)'
 check 'the store is empty again' is NFileDescriptorStore 0
 
+# A backlog is not waited for.
+require 'the service runs with short tasks and a long queue' \
+  for_restart_clients 'workers=2' 'queue-capacity=10000' 'max-inflight-per-connection=10000'
+measure 'ten restarts with 30 s of work queued' clients backlog 60 10 systemctl restart "$service"
+
 # One worker and no time to drain: most requests go to the next process before they are computed.
-require 'the same with much left undone' for_restart_clients 'workers=4' 'drain-timeout=30ms'
+require 'the same with much left undone' for_restart_clients 'workers=4' 'handover-wait=0'
 measure 'five restarts lose nothing' clients mixed 200 5 systemctl restart "$service"
 check 'requests were carried over' log_has 'handed over [0-9]* connections with [1-9][0-9]* requests'

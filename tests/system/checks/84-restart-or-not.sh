@@ -40,7 +40,7 @@ check 'by the socket that listened all the while' \
 waiting_clients() {  # those who came while there was no process
   local clients=() replies
   drop_in "$service" '[Service]' 'RestartSec=1s'
-  systemctl kill --signal=KILL --kill-who=main "$service"
+  signal_main KILL
   wait_for 2 has_value auto-restart property SubState
   for number in 1 2 3 4 5; do
     ask "echo $number" > "waiting$number" &

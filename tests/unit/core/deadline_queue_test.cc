@@ -6,6 +6,8 @@
 #include <map>
 #include <random>
 
+#include "support/failing_new.h"
+
 namespace pool_server {
 namespace {
 
@@ -61,6 +63,18 @@ TEST_CASE("deadline queue: what is due now is due, what is due later is not") {
   CHECK(queue.pop_due(9) == nullptr);
   CHECK(queue.pop_due(10) == &item);
   CHECK(queue.pop_due(10) == nullptr);
+}
+
+TEST_CASE("deadline queue: with room reserved, arming needs no memory") {
+  // Fails when a reload, which re-arms the timers of all connections, could end half way.
+  std::array<Item, 100> items;
+  DeadlineQueue queue;
+  queue.arm(items[0], 7);
+  queue.reserve(items.size() - 1);
+  const FailingNew memory(0, FailingNew::Then::kStaysOut);
+  TimeUs at = 50;
+  for (Item& item : items) queue.arm(item, at--);
+  CHECK_FALSE(memory.failed());
 }
 
 }  // namespace

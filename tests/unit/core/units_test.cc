@@ -81,6 +81,10 @@ TEST_CASE("units: what is neither") {
   CHECK_FALSE(parse_duration("1KiB").has_value());
   CHECK_FALSE(parse_duration("1S").has_value());
   CHECK_FALSE(parse_duration("1m").has_value());  // minute or million: say which
+  // Rounded to 0 they would be "no limit".
+  CHECK_FALSE(parse_duration("0.1us").has_value());
+  CHECK_FALSE(parse_duration("0.0000001").has_value());
+  CHECK_FALSE(parse_size("0.1B").has_value());
 }
 
 TEST_CASE("units: what is formatted reads back as the same") {

@@ -64,7 +64,7 @@ struct Fixture {
   Desk desk{driver};
   TaskRecycler recycler;
   Counters counters;
-  Admission admission{pool, desk.table, recycler, counters};
+  Admission admission{pool, desk.table, recycler, counters, [](std::size_t) { return 100; }};
 };
 
 TEST_CASE_FIXTURE(Fixture, "admission: a round's tasks are handed over in one go") {

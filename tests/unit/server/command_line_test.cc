@@ -2,11 +2,11 @@
 
 #include <doctest/doctest.h>
 
-#include <fstream>
 #include <string>
 #include <vector>
 
-#include "support/descriptors.h"
+#include "support/config_file.h"
+#include "support/failing_new.h"
 
 namespace pool_server {
 namespace {
@@ -19,16 +19,6 @@ Options parsed(const Arguments& arguments) {
   CHECK(result.faults == std::vector<std::string>{});
   return result.options;
 }
-
-// A configuration file for the while.
-class ConfigFile {
- public:
-  explicit ConfigFile(const std::string& text) { std::ofstream(path()) << text; }
-  std::string path() const { return directory_.file("socket"); }
-
- private:
-  TemporaryDirectory directory_;
-};
 
 TEST_CASE("command line: nothing said, the defaults hold") {
   const Options options = parsed({});
@@ -167,24 +157,99 @@ TEST_CASE("command line: a file that is missing is exit status 1, whatever else 
   }
 }
 
-TEST_CASE("command line: the faults of a file are told line by line") {
-  const ConfigFile file("workers=2\nno-such-setting=1\n\nqueue-capacity=none\njust words\n");
-  const auto faults = check_config(file.path());
-  REQUIRE(faults.size() == 3);
-  CHECK(faults[0].starts_with(file.path() + ":2: "));
-  CHECK(faults[1].starts_with(file.path() + ":4: "));
-  CHECK(faults[2].starts_with(file.path() + ":5: "));
+TEST_CASE("command line: an empty name of a file is one that is missing") {
+  // Fails when --check-config= starts a server, or --config= is passed over.
+  for (const char* option : {"--config", "--check-config"}) {
+    const CommandLine result = parse_command_line({option, ""});
+    CHECK(result.exit_status == kExitFailure);
+    CHECK(result.faults.size() == 1);
+  }
+}
 
+TEST_CASE("command line: the faults of a file are told line by line") {
+  // Fails when one of them has no place, or the start and the check tell different ones.
+  const ConfigFile file("workers=2\nno-such-setting=1\n\nqueue-capacity=none\njust words\n");
   CommandLine result = parse_command_line({"--check-config", file.path()});
   CHECK(result.exit_status == kExitFailure);
-  CHECK(result.faults == faults);
+  REQUIRE(result.faults.size() == 3);
+  CHECK(result.faults[0].starts_with(file.path() + ":2: "));
+  CHECK(result.faults[1].starts_with(file.path() + ":4: "));
+  CHECK(result.faults[2].starts_with(file.path() + ":5: "));
+  const auto faults = result.faults;
   result = parse_command_line({"--config", file.path()});
   CHECK(result.exit_status == kExitUsage);
   CHECK(result.faults == faults);
 
   const ConfigFile good("workers=2\n");
-  CHECK(check_config(good.path()).empty());
-  CHECK(parse_command_line({"--check-config", good.path()}).exit_status == 0);
+  result = parse_command_line({"--check-config", good.path()});
+  CHECK(result.exit_status == 0);
+  CHECK(result.faults == Arguments{});
+  CHECK(result.answer == good.path() + ": OK\n");
+}
+
+TEST_CASE("command line: a fault is one line of sensible length") {
+  // Fails when what a user wrote reaches the log or a terminal as it is.
+  for (const std::string& value :
+       {std::string(100'000, 'x'), std::string("a\nb"), std::string("\x1b[2J")}) {
+    const CommandLine result = parse_command_line({"--workers", value});
+    REQUIRE(result.faults.size() == 1);
+    CHECK(result.faults[0].size() < 600);
+    for (const char c : result.faults[0]) CHECK(c >= ' ');
+  }
+}
+
+// Every run of `arguments`, with memory that runs out at each allocation in turn.
+template <class Check>
+void with_each_allocation_failing(FailingNew::Then then, const Arguments& arguments, Check check) {
+  for (std::size_t successes = 0;; ++successes) {
+    CommandLine result;
+    bool failed = false;
+    {
+      const FailingNew memory(successes, then);
+      result = parse_command_line(arguments);
+      failed = memory.failed();
+    }
+    CAPTURE(successes);
+    check(result, failed);
+    if (!failed) return;
+  }
+}
+
+TEST_CASE(
+    "command line: without memory it is a failure, told in one line, whatever was asked for") {
+  // Fails when an allocation that fails ends the process, passes for a fault of the file, or leaves
+  // a part of what was asked for.
+  const ConfigFile file(
+      "workers=2-6\nhandler-option=a-long-one=so-that-it-is-allocated\n"
+      "listen=[\"127.0.0.1:1\", \"/a/path/that/is/allocated\"]\n");
+  const ConfigFile faulty("workers=0\nthere is no such setting=1\n");
+  for (const Arguments& arguments :
+       {Arguments{"--config", file.path(), "--queue-capacity", "60", "--listen=/another/of/them"},
+        Arguments{"--config", faulty.path()}, Arguments{"--workers", "none"},
+        Arguments{"--no-such-option"}}) {
+    const CommandLine wanted = parse_command_line(arguments);
+    const auto check = [&wanted](const CommandLine& result, bool failed) {
+      // Some that fail do little harm: a stream of CLI11's then only shortens its text.
+      const bool done = result.exit_status == wanted.exit_status &&
+                        result.faults.size() == wanted.faults.size() &&
+                        result.options.listen == wanted.options.listen &&
+                        result.options.queue_capacity == wanted.options.queue_capacity;
+      const bool told = result.exit_status == kExitFailure &&
+                        result.faults == std::vector<std::string>{"out of memory"};
+      CHECK((done || (failed && told)));
+    };
+    with_each_allocation_failing(FailingNew::Then::kRecovers, arguments, check);
+  }
+}
+
+TEST_CASE("command line: without any memory it is a failure all the same") {
+  // Fails when telling that there is no memory needs some.
+  const ConfigFile file("workers=2-6\nhandler-option=a-long-one=so-that-it-is-allocated\n");
+  with_each_allocation_failing(FailingNew::Then::kStaysOut, {"--config", file.path()},
+                               [](const CommandLine& result, bool failed) {
+                                 if (failed) CHECK(result.exit_status == kExitFailure);
+                                 CHECK(result.faults.size() <= 1);
+                               });
 }
 
 }  // namespace

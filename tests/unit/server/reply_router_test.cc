@@ -34,6 +34,7 @@ struct Fixture {
     task->connection = host.requests[request].connection;
     task->sequence = host.requests[request].sequence;
     task->text = host.requests[request].text;
+    task->charge = task->text.size();
     task->outcome = outcome;
     task->accepted_at = 100;
     task->begun_at = 103;
@@ -45,7 +46,7 @@ struct Fixture {
     Worker::Running task;
     task.connection = host.requests[request].connection;
     task.sequence = host.requests[request].sequence;
-    task.text_bytes = host.requests[request].text.size();
+    task.charge = host.requests[request].text.size();
     return task;
   }
   std::string heard() {

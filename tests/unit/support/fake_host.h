@@ -108,6 +108,7 @@ class FakeHost : public ConnectionHost {
   }
   void on_received(Connection&, std::size_t bytes) override { received += bytes; }
   void on_sent(Connection&, std::size_t bytes) override { sent += bytes; }
+  void on_starved(Connection& connection) override { starved.push_back(connection.id()); }
   void on_changed(Connection& connection) override {
     if (!std::exchange(connection.listed, true)) changed_.push_back(connection.id());
   }
@@ -136,6 +137,7 @@ class FakeHost : public ConnectionHost {
   std::vector<Expiry> expired;
   std::vector<ConnectionId> turns;  // given at the end of the round, while `gives_turns`
   bool gives_turns = true;
+  std::vector<ConnectionId> starved;
   ConnectionTable table;
 
  private:

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace pool_server {
+
+// What all clients together may have the server hold, in bytes, and how it is shared out when it
+// gets short. Pure; one thread.
+//
+// Half of it is for whoever comes first. Beyond that a client gets no more than an equal share of
+// the other half, so that the greedy are stopped first and there is room left for the others:
+// those below their share can together take no more than that half.
+//
+// What is charged is what may come, not what is there: a request is charged with the longest reply
+// that it can have from the moment it is admitted (see HandlerModule::longest_reply). Only answers
+// of the loop's own, which are short, may exceed the limit.
+class MemoryBudget {
+ public:
+  // One client's part of it.
+  struct Account {
+    std::size_t bytes = 0;
+  };
+
+  explicit MemoryBudget(std::size_t limit) : limit_(limit) {}
+
+  void set_limit(std::size_t limit) { limit_ = limit; }
+  std::size_t limit() const { return limit_; }
+  std::size_t held() const { return held_; }
+
+  void open(Account&) { ++accounts_; }
+  void close(Account& account) {
+    set(account, 0);
+    --accounts_;
+  }
+  // What is held, or may come, for this client.
+  void set(Account& account, std::size_t bytes) {
+    held_ += bytes - account.bytes;  // modulo 2^n, and right in the end
+    account.bytes = bytes;
+  }
+
+  // How many bytes may come on top for this client. If nothing at all is held, any number: to wait
+  // would not make it better.
+  std::size_t room_for(const Account& account) const {
+    if (held_ == 0) return SIZE_MAX;
+    const std::size_t half = limit_ / 2;
+    const std::size_t share = half / std::max<std::size_t>(accounts_, 1);
+    return std::max(left(held_, half), std::min(left(held_, limit_), left(account.bytes, share)));
+  }
+
+ private:
+  static std::size_t left(std::size_t taken, std::size_t of) { return of - std::min(taken, of); }
+
+  std::size_t limit_;
+  std::size_t held_ = 0;      // the sum of the accounts
+  std::size_t accounts_ = 0;  // those that are open
+};
+
+}  // namespace pool_server

@@ -1,0 +1,105 @@
+"""What clients can make the server hold is bounded: what may come of their requests counts, not what is there."""
+
+import unittest
+
+from harness import sanitizer
+from test_plugins import PluginTestCase
+from timing import PATIENCE, Stopwatch, wait_until
+
+MIB = 1 << 20
+REPLY = 65_000  # bytes
+# What the allocator keeps beside what is held: a string that grows is twice as large for a while, and each
+# worker has an arena of its own.
+OVERHEAD = 3
+SLACK = 24 * MIB
+
+
+@unittest.skipIf(sanitizer(), "sanitizers have memory of their own")
+class HeldMemory(PluginTestCase):
+    def start_long(self, *options):
+        server = self.start_plugin("unruly", *options)
+        self.assertEqual(self.connect(server).ask("echo warm"), "result: warm")
+        return server
+
+    def ask_and_not_read(self, server, count, request, clients=1):
+        """So many clients ask so often, and read nothing."""
+        silent = [self.connect(server) for _ in range(clients)]
+        for client in silent:
+            client.send_bytes(request.encode() * count)
+        return silent
+
+    def settled(self, server):
+        """Waits until the server works no more; the highest memory it had."""
+        seen = [0, -1, 0]  # completed, completed before, peak
+
+        def quiet():
+            stats = server.stats()
+            seen[2] = max(seen[2], server.process.resident_bytes())
+            seen[1], seen[0] = seen[0], stats["completed"]
+            return not stats["active_workers"] and seen[0] == seen[1]
+        wait_until(quiet, "the server has nothing more to do")
+        return seen[2]
+
+    def read_all(self, client, count, size):
+        left = count * (len("result: \n") + size)
+        lines = 0
+        while left:
+            data = client.socket.recv(1 << 20)
+            self.assertTrue(data, "the server closed before all replies came")
+            left -= len(data)
+            lines += data.count(b"\n")
+        self.assertEqual(lines, count)
+
+    def test_one_client_is_bounded_by_max_unsent(self):
+        """Fails when requests in flight do not count with their replies: 50 KiB then make the server hold 432 MiB."""
+        server = self.start_long()
+        before = server.process.resident_bytes()
+        silent = self.ask_and_not_read(server, 1024, f"long {REPLY}\n", clients=5)
+        growth = self.settled(server) - before
+        self.assertLess(growth, 5 * OVERHEAD * MIB + SLACK)
+        self.read_all(silent[0], 1024, REPLY)  # nothing is lost by it
+
+    def test_long_replies_come_one_at_a_time(self):
+        """Fails when a client gets as many replies of --max-reply made as it likes to ask for."""
+        size = 5_000_000
+        server = self.start_long("--max-reply=5MiB")
+        before = server.process.resident_bytes()
+        silent = self.ask_and_not_read(server, 40, f"long {size}\n")
+        self.assertLess(self.settled(server) - before, 2 * OVERHEAD * size + SLACK)
+        self.read_all(silent[0], 40, size)
+
+    def test_all_clients_are_bounded_by_max_memory(self):
+        """Fails when many clients together pass --max-memory, or a client that reads does not get through beside them."""
+        server = self.start_long("--max-memory=16MiB")
+        before = server.process.resident_bytes()
+        silent = self.ask_and_not_read(server, 24, f"long {REPLY}\n", clients=24)
+        polite = self.connect(server)
+        self.assertLess(self.settled(server) - before, OVERHEAD * 16 * MIB + SLACK)
+        for i in range(50):
+            asked = Stopwatch()
+            self.assertEqual(polite.ask(f"echo {i}"), f"result: {i}")
+            self.assert_quick(asked.seconds, 1)
+        self.assertTrue(server.log_lines("warning .*wait for memory"))
+        for client in silent:
+            self.read_all(client, 24, REPLY)
+
+    def test_busy_instead_of_waiting(self):
+        """Fails when --overload reject leaves a client waiting for memory instead of telling it."""
+        server = self.start_long("--max-memory=1MiB", "--max-unsent=64MiB", "--overload=reject")
+        (client,) = self.ask_and_not_read(server, 64, f"long {REPLY}\n")
+        self.settled(server)
+        replies = client.lines(64)
+        busy = replies.count("ERROR: server busy")
+        self.assertGreater(busy, 32)
+        self.assertEqual(replies.count("result: " + "x" * REPLY), 64 - busy)
+
+    def test_half_lines_do_not_stop_the_others(self):
+        """Fails when long lines that are never completed use up the memory, and nobody is served any more."""
+        server = self.start_long("--max-memory=4MiB", "--max-line=2MiB", "--line-timeout=300ms")
+        halves = [self.connect(server) for _ in range(10)]
+        for half in halves:
+            half.send_aside(b"x" * 1_900_000)
+        other = self.connect(server)
+        self.assertEqual(other.ask("echo fine"), "result: fine")
+        for half in halves:
+            self.assertEqual(half.rest(PATIENCE)[-1:], ["ERROR: request not completed in time"])
