@@ -93,21 +93,9 @@ void Connection::resume() {
   host_.on_changed(*this);
 }
 
-void Connection::starve() {
-  held_for_memory_ = true;
-  if (!std::exchange(starved_, true)) host_.on_starved(*this);
-}
-
-void Connection::memory_may_be_free() {
-  starved_ = false;
-  if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
-  if (!waiting_for_queue_ && !to_be_carried_) admit_lines();
-  host_.on_changed(*this);
-}
-
 void Connection::take_turn() {
-  if (closed() || to_be_carried_) return;
   waiting_for_turn_ = false;
+  if (closed() || to_be_carried_) return;
   if (has_backlog()) {
     admit_lines();
   } else if (may_read()) {
@@ -119,6 +107,18 @@ void Connection::take_turn() {
 void Connection::wait_for_turn() {
   if (std::exchange(waiting_for_turn_, true)) return;
   host_.on_turn_over(*this);
+}
+
+void Connection::starve() {
+  held_for_memory_ = true;
+  if (!std::exchange(starved_, true)) host_.on_starved(*this);
+}
+
+void Connection::memory_may_be_free() {
+  starved_ = false;
+  if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
+  if (!waiting_for_queue_ && !waiting_for_turn_ && !to_be_carried_) admit_lines();
+  host_.on_changed(*this);
 }
 
 void Connection::reconfigure() {
@@ -260,7 +260,7 @@ void Connection::read() {
   host_.on_changed(*this);
 }
 
-// One recv, of at most so much and what the round's budget has left. What it brought lives until
+// One recv, of `most` bytes and of what the round's budget has left. What it brought lives until
 // the next one.
 std::pair<IoResult, std::span<char>> Connection::receive_some(std::size_t most) {
   const std::span<char> scratch = host_.buffers().scratch();

@@ -43,14 +43,14 @@ class Connection final : public EventSource, private Timer {
   void refuse(std::string_view text, bool linger);
   // Admits what could not be admitted before.
   void resume();
+  // Admits some more of what was left over from its last turn, or reads on.
+  void take_turn();
   // How many bytes more it may be charged with (see MemoryBudget). If a request takes more, the
   // host says starve() and refuses it for now.
   std::size_t room() const { return host_.memory().room_for(account_); }
   void starve();
   // After on_starved(): to be tried again.
   void memory_may_be_free();
-  // Admits some more of what was left over from its last turn, or reads on.
-  void take_turn();
   // The host's limits or time-outs have changed.
   void reconfigure();
   // Takes up what an earlier process left; before anything else happens to it.
@@ -145,11 +145,11 @@ class Connection final : public EventSource, private Timer {
   std::uint32_t interest_ = 0;
   Phase phase_ = Phase::kServing;
   bool waiting_for_queue_ = false;
-  bool starved_ = false;           // the host was told so, and has not come back to it
-  bool held_for_memory_ = false;   // what it waits for is not the queue, but memory
   bool waiting_for_turn_ = false;  // the host was told, and will call take_turn()
   bool deaf_for_turn_ = false;     // the only reason why it is not read from
   bool sends_much_ = false;        // the last recv brought as much as it could
+  bool starved_ = false;           // the host was told so, and has not come back to it
+  bool held_for_memory_ = false;   // what it waits for is not the queue, but memory
   bool draining_ = false;
   bool to_be_carried_ = false;
   Farewell farewell_ = Farewell::kLinger;

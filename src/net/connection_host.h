@@ -57,9 +57,9 @@ class ConnectionHost {
   EventLoop& loop() { return loop_; }
   Timers& timers() { return timers_; }
   BufferPool& buffers() { return buffers_; }
-  MemoryBudget& memory() { return memory_; }
   // What connections may still do in this round. The host refills it.
   RoundBudget& budget() { return budget_; }
+  MemoryBudget& memory() { return memory_; }
 
  protected:
   ConnectionHost(EventLoop& loop, Timers& timers) : loop_(loop), timers_(timers) {}
@@ -69,8 +69,8 @@ class ConnectionHost {
   EventLoop& loop_;
   Timers& timers_;
   BufferPool buffers_;
-  MemoryBudget memory_{SIZE_MAX};
   RoundBudget budget_;
+  MemoryBudget memory_{SIZE_MAX};
 };
 
 }  // namespace pool_server

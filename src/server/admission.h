@@ -36,7 +36,9 @@ class Admission {
     kAdmitted,
     kWait,      // the queue is full: the connection is in line and will be resumed
     kNoMemory,  // not for this connection now (see MemoryBudget): it is to be offered again
-    kBusy,  // the queue is full, or nearly and the connection has had its share, or memory is short
+    // The queue is full, or nearly and the connection has had its share, or memory is short: and
+    // --overload says to refuse.
+    kBusy,
   };
   // Stages the request as a task, if there is room for it. `overload`: what to do if not.
   Verdict admit(Connection& connection, std::string_view line, TimeUs now, Overload overload);

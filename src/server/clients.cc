@@ -98,6 +98,9 @@ void Clients::settle() {
     timers().arm(retry_starved_, loop().now() + kRetryStarved);
   }
   budget().refill();
+  if (!starved_.empty() && !retry_starved_.armed()) {
+    timers().arm(retry_starved_, loop().now() + kRetryStarved);
+  }
 }
 
 void Clients::reap() {
@@ -112,25 +115,22 @@ void Clients::reconfigure() {
   timeouts_ = {
       .idle = options_.idle_timeout, .line = options_.line_timeout, .send = options_.send_timeout};
   connections_.for_each([](Connection& connection) { connection.reconfigure(); });
-  count_peers();
+  counts_peers_ = options_.max_connections_per_peer > 0;
+  if (!counts_peers_) peers_.clear();
 }
 
-// Those who came before the limit was set count as well.
-void Clients::count_peers() {
-  const bool wanted = options_.max_connections_per_peer > 0;
-  if (wanted == std::exchange(counts_peers_, wanted)) return;
-  peers_.clear();
-  if (!wanted) return;
-  connections_.for_each([this](const Connection& connection) {
-    if (!connection.refused) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
-  });
-}
-
-void Clients::make_room_to_reconfigure() {
+void Clients::make_room_to_reconfigure(const Options& wanted) {
   std::size_t connections = 0;
   connections_.for_each([&connections](Connection&) { ++connections; });
   timers().reserve(connections);
   changed_.reserve(changed_.size() + connections);
+  if (wanted.max_connections_per_peer == 0 || counts_peers_) return;
+  PeerCounts peers;  // those who came before the limit was set count as well
+  connections_.for_each([&peers](const Connection& connection) {
+    if (!connection.refused) peers.add(connection.id().slot, peer_key(connection.descriptor()));
+  });
+  peers_ = std::move(peers);
+  counts_peers_ = true;
 }
 
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {

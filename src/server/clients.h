@@ -36,9 +36,9 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void reap();
 
   // Options have changed. Allocates nothing if make_room_to_reconfigure() went before, between the
-  // same two rounds, which may throw std::bad_alloc.
+  // same two rounds, with what they are going to be; that may throw std::bad_alloc.
   void reconfigure();
-  void make_room_to_reconfigure();
+  void make_room_to_reconfigure(const Options& wanted);
 
   // A connection of an earlier process. Throws when it cannot be served, after its client was told
   // so, as far as that goes, and the connection has been ended in good order.
@@ -93,7 +93,6 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void refuse(UniqueFd socket, std::string_view reason);
   void resume_accepting();
   void feed_starved();
-  void count_peers();
 
   const Options& options_;
   ConnectionTable& connections_;
@@ -108,8 +107,8 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
-  std::vector<ConnectionId> starved_;  // in the order in which they are fed
   std::deque<ConnectionId> turns_;     // who has lines left over, the longest served last
+  std::vector<ConnectionId> starved_;  // in the order in which they are fed
   CallbackTimer retry_accept_;
   CallbackTimer retry_starved_;
   std::size_t refused_ = 0;

@@ -9,10 +9,10 @@ namespace pool_server {
 
 namespace {
 
-// A STATS is made when its turn comes; this is more than it takes with every number at its longest.
-constexpr std::size_t kStatsCharge = 1024;  // bytes
 // To each of them something is sent at the end of the round.
 constexpr std::size_t kMostToldStats = 32;
+// A STATS is made when its turn comes; this is more than it takes with every number at its longest.
+constexpr std::size_t kStatsCharge = 1024;  // bytes
 
 }  // namespace
 

@@ -201,7 +201,7 @@ void Server::reload() {
 
 // All or nothing: what may fail for want of memory comes before the first change.
 void Server::take_over(Options wanted) {
-  clients_.make_room_to_reconfigure();
+  clients_.make_room_to_reconfigure(wanted);
   apply_reloadable(std::move(wanted), options_);
   log::set_level(options_.log_level);
   configure_queue();

@@ -281,32 +281,6 @@ TEST_CASE_FIXTURE(Fixture, "connection: time-outs that are off never fire") {
   CHECK(host.closed.empty());
 }
 
-// Fails if a client is read from without end while memory is short, if one that holds little is
-// stopped with it, or if nobody remembers it afterwards.
-TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is short") {
-  host.memory().set_limit(4000);
-  auto [greedy_id, greedy] = host.connect();
-  auto [polite_id, polite] = host.connect();
-  const std::string line(700, 'x');
-  greedy.send(line + "\n" + line + "\n" + line + "\n" + line + "\n");
-  driver.run_until([&] { return host.requests.size() >= 3; });
-  driver.run_rounds(2);
-  CHECK(host.requests.size() == 3);
-  CHECK(host.starved == std::vector{greedy_id});
-  polite.send("hello\n");
-  CHECK(driver.run_until([&] { return host.requests.size() == 4; }));
-  CHECK(host.starved == std::vector{greedy_id});
-  host.answer_all();
-  driver.run_rounds(2);
-  host.table.find(greedy_id)->memory_may_be_free();
-  CHECK(driver.run_until([&] { return host.requests.size() == 1; }));
-  CHECK(host.requests[0].text == line);
-  host.answer_all();
-  greedy.leave();
-  CHECK(driver.run_until([&] { return host.table.find(greedy_id) == nullptr; }));
-  CHECK(host.memory().held() == 0);
-}
-
 TEST_CASE_FIXTURE(Fixture, "connection: answers a turn of lines, the rest waits for the next one") {
   // Fails when one read's lines are all admitted in one visit, lost, or read beyond.
   host.gives_turns = false;
@@ -363,6 +337,32 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(driver.run_until([&] { return host.received == RoundBudget::kBytesOfRound / 4; }));
   client.send("\nok\n");
   REQUIRE(asked(1));
+}
+
+// Fails if a client is read from without end while memory is short, if one that holds little is
+// stopped with it, or if nobody remembers it afterwards.
+TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is short") {
+  host.memory().set_limit(4000);
+  auto [greedy_id, greedy] = host.connect();
+  auto [polite_id, polite] = host.connect();
+  const std::string line(700, 'x');
+  greedy.send(line + "\n" + line + "\n" + line + "\n" + line + "\n");
+  driver.run_until([&] { return host.requests.size() >= 3; });
+  driver.run_rounds(2);
+  CHECK(host.requests.size() == 3);
+  CHECK(host.starved == std::vector{greedy_id});
+  polite.send("hello\n");
+  CHECK(driver.run_until([&] { return host.requests.size() == 4; }));
+  CHECK(host.starved == std::vector{greedy_id});
+  host.answer_all();
+  driver.run_rounds(2);
+  host.table.find(greedy_id)->memory_may_be_free();
+  CHECK(driver.run_until([&] { return host.requests.size() == 1; }));
+  CHECK(host.requests[0].text == line);
+  host.answer_all();
+  greedy.leave();
+  CHECK(driver.run_until([&] { return host.table.find(greedy_id) == nullptr; }));
+  CHECK(host.memory().held() == 0);
 }
 
 }  // namespace

@@ -135,9 +135,9 @@ class FakeHost : public ConnectionHost {
   std::size_t sent = 0;
   std::vector<std::pair<ConnectionId, bool>> closed;  // bool: broken
   std::vector<Expiry> expired;
-  std::vector<ConnectionId> starved;
   std::vector<ConnectionId> turns;  // given at the end of the round, while `gives_turns`
   bool gives_turns = true;
+  std::vector<ConnectionId> starved;
   ConnectionTable table;
 
  private:
