@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/snapshot.h"
+#include "../unit/support/snapshot_text.h"
 
 namespace {
 
@@ -17,7 +17,7 @@ void must(bool holds) {
 }
 
 void decode_must_be_sound(std::string_view bytes) {
-  std::string_view fault;
+  std::string fault;
   const auto snapshot = decode(bytes, fault);
   must(snapshot.has_value() == fault.empty());
   if (!snapshot) return;

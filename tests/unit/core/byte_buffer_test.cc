@@ -59,6 +59,23 @@ TEST_CASE("byte buffer: an empty one gives its storage up and owns none") {
   CHECK_FALSE(buffer.has_storage());
 }
 
+TEST_CASE("byte buffer: is given away and taken back whole") {
+  ByteBuffer buffer;
+  buffer.append(std::string(100, 'a') + std::string(150, 'b'));
+  buffer.consume(100);
+  std::string bytes = buffer.release();
+  CHECK(bytes == std::string(150, 'b'));
+  CHECK(buffer.empty());
+  CHECK_FALSE(buffer.has_storage());
+  const char* place = bytes.data();
+  ByteBuffer other;
+  other.adopt(std::move(bytes));
+  CHECK(other.bytes() == std::string(150, 'b'));
+  CHECK(other.bytes().data() == place);  // not copied
+  other.append("c");
+  CHECK(other.size() == 151);
+}
+
 TEST_CASE("byte buffer: what was taken is wiped, in storage that is kept too") {
   const auto bytes_from = [](const char* begin) { return std::string(begin, 40); };
   ByteBuffer buffer;

@@ -73,14 +73,14 @@ TEST_CASE("reorder buffer: reservations and results may alternate") {
   }
 }
 
-TEST_CASE("reorder buffer: shows what it holds, in order") {
+TEST_CASE("reorder buffer: gives up what it holds, in order") {
   ReorderBuffer<Result> buffer;
   for (int i = 0; i < 5; ++i) buffer.reserve();
   for (const std::uint64_t sequence : {4U, 0U, 2U}) buffer.put(result_of(sequence));
   CHECK(buffer.take_next() != nullptr);
   CHECK(buffer.next_to_release() == 1);
   std::vector<std::uint64_t> held;
-  buffer.for_each_held([&](const Result& result) { held.push_back(result.sequence); });
+  while (const auto result = buffer.give_up_first()) held.push_back(result->sequence);
   CHECK(held == std::vector<std::uint64_t>{2, 4});
 }
 

@@ -22,14 +22,12 @@ struct Fixture {
   // What the first server leaves; the requests that it has not answered are with its pool.
   CarriedConnection carry() {
     std::vector<TaskPtr> undone;
-    std::vector<const Task*> pointers;
     for (const FakeHost::Request& request : before.requests) {
       undone.push_back(std::make_unique<Task>());
       undone.back()->sequence = request.sequence;
       undone.back()->text = request.text;
-      pointers.push_back(undone.back().get());
     }
-    return connection().carry(pointers);
+    return connection().carry(std::move(undone));
   }
   // Goes on in `after` as the next process would, with a duplicate of the socket.
   void restart(FakeHost& after) {

@@ -56,6 +56,21 @@ TEST_CASE("connection table: a slot is not reused before the end of the round") 
   CHECK(third.first.generation != first.first.generation);
 }
 
+TEST_CASE("connection table: what cannot be added stays with the caller, and changes nothing") {
+  LoopDriver driver;
+  FakeHost host(driver);
+  host.patience.idle = 1;  // so that it has a timer
+  UniqueFd regular(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));  // not for epoll
+  const int fd = regular.get();
+  CHECK_THROWS(host.table.add(std::move(regular), host));
+  CHECK(regular.get() == fd);  // NOLINT(bugprone-use-after-move): that is the promise
+  CHECK(is_open(fd));
+  CHECK(host.table.open() == 0);
+  CHECK(driver.timers.next_deadline() == kNever);
+  host.patience.idle = 0;
+  CHECK(host.connect().first.slot == 0);
+}
+
 TEST_CASE("connection table: visits the open ones, and finds no strangers") {
   LoopDriver driver;
   FakeHost host(driver);

@@ -62,10 +62,9 @@ TEST_CASE("reply writer: a restart carries what is unsent, and what is owed in o
     undone.push_back(answer(sequence, ""));
     undone.back()->text = std::to_string(sequence);
   }
-  std::vector<const Task*> pointers;
-  for (const TaskPtr& each : undone) pointers.push_back(each.get());
   CarriedConnection carried;
-  writer.carry(pointers, carried);
+  writer.carry(std::move(undone), carried);
+  CHECK_FALSE(writer.has_unsent());  // given away, not copied
   CHECK(carried.unsent == "sent?\n");
   using Kind = CarriedAnswer::Kind;
   const std::vector<CarriedAnswer> expected = {{Kind::kRequest, Outcome::kOk, "1"},

@@ -2,11 +2,13 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
+#include "server/inheritance.h"
 #include "support/fake_manager.h"
-#include "sys/memfd.h"
+#include "support/waiting.h"
 #include "sys/socket.h"
 
 namespace pool_server {
@@ -30,12 +32,15 @@ struct Connections {
       clients.push_back(std::move(client));
     }
   }
-  std::vector<int> descriptors() const {
-    std::vector<int> fds;
-    for (const UniqueFd& fd : ours) fds.push_back(fd.get());
-    return fds;
-  }
 };
+
+bool was_removed(FakeManager& manager) {
+  return eventually([&manager] {
+    return std::ranges::any_of(manager.heard(), [](const std::string& message) {
+      return message.find("FDSTOREREMOVE=1") != std::string::npos;
+    });
+  });
+}
 
 TEST_CASE("handover: connections outlive the process, each with its own state") {
   FakeManager manager;
@@ -43,24 +48,43 @@ TEST_CASE("handover: connections outlive the process, each with its own state") 
   {
     auto handover = Handover::offer();
     REQUIRE(handover.has_value());
-    CHECK(handover->store(connections.states, connections.descriptors(), {1, 2}) == 600);
+    handover->begin({1, 2});
+    for (std::size_t i = 0; i < 600; ++i) {
+      REQUIRE(handover->add(connections.states[i], connections.ours[i].get()));
+    }
+    CHECK(handover->send() == std::vector<bool>(600, true));
+    CHECK(handover->fault().empty());
     connections.ours.clear();
   }
   auto stored = manager.take_stored();
   REQUIRE(stored.size() == 1);
-  const auto inheritance = Handover::collect(std::move(stored.front()));
-  CHECK(inheritance.fault.empty());
-  CHECK(inheritance.unknown == 0);
-  CHECK(inheritance.totals == std::vector<std::uint64_t>{1, 2});
-  REQUIRE(inheritance.connections.size() == 600);
-  for (const auto& [fd, state] : inheritance.connections) {
-    CHECK(state.cookie == socket_cookie(fd.get()));
-    CHECK(is_nonblocking(fd.get()));
-    REQUIRE(send(fd.get(), state.unsent).status == IoStatus::kOk);
+  std::vector<Inheritance::Connection> restored;
+  for (int start = 0; start < 2; ++start) {  // the first one fails, and has changed nothing
+    restored.clear();
+    Inheritance inheritance(stored.front().get());
+    CHECK(inheritance.fault().empty());
+    CHECK(inheritance.totals() == std::vector<std::uint64_t>{1, 2});
+    while (auto connection = inheritance.next()) restored.push_back(std::move(*connection));
+    CHECK(inheritance.unknown() == 0);
+    CHECK(inheritance.missing() == 0);
+    CHECK(restored.size() == 600);
+  }
+  Inheritance::settle(stored.front().get());
+  for (const auto& [socket, state] : restored) {
+    CHECK(state.cookie == socket_cookie(socket.get()));
+    CHECK(is_nonblocking(socket.get()));
+    REQUIRE(send(socket.get(), state.unsent).status == IoStatus::kOk);
     std::string heard(100, ' ');
     const IoResult received = receive(connections.clients[state.serial].get(), heard);
     CHECK(heard.substr(0, received.bytes) == "for client " + std::to_string(state.serial));
   }
+  // Nobody else holds them any more.
+  restored.clear();
+  std::string heard(1, ' ');
+  for (const UniqueFd& client : connections.clients) {
+    CHECK(receive(client.get(), heard).status == IoStatus::kEof);
+  }
+  CHECK_FALSE(Inheritance(stored.front().get()).fault().empty());
 }
 
 TEST_CASE("handover: without a manager, or one that keeps nothing, there is none") {
@@ -68,46 +92,85 @@ TEST_CASE("handover: without a manager, or one that keeps nothing, there is none
     const ScopedVariable none("NOTIFY_SOCKET", std::nullopt);
     CHECK_FALSE(Handover::offer().has_value());
   }
-  const FakeManager forgetful(/*keeps=*/false);
+  FakeManager forgetful(/*keeps=*/false);
   CHECK_FALSE(Handover::offer().has_value());
+  CHECK(was_removed(forgetful));  // in case it has kept it all the same
 }
 
-// What collect() makes of a channel with these descriptors in it.
-Handover::Inheritance collect(const std::vector<int>& fds) {
-  FdChannel channel = FdChannel::make();
-  if (!fds.empty()) REQUIRE(send_fds(channel.in.get(), fds));
-  return Handover::collect(std::move(channel.out));
+TEST_CASE("handover: a connection without a name in other processes is left out, and no other") {
+  FakeManager manager;
+  Connections connections(3);
+  auto handover = Handover::offer();
+  REQUIRE(handover.has_value());
+  handover->begin({});
+  connections.states[1].cookie = 0;
+  CHECK(handover->add(connections.states[0], connections.ours[0].get()));
+  CHECK_FALSE(handover->add(connections.states[1], connections.ours[1].get()));
+  CHECK(handover->add(connections.states[2], connections.ours[2].get()));
+  CHECK(handover->send() == std::vector<bool>{true, true});
 }
 
-TEST_CASE("handover: a snapshot that cannot be used closes the connections, and says why") {
-  const Connections connections(1);
-  const int socket = connections.ours.front().get();
-  CHECK_FALSE(collect({}).fault.empty());
-
-  const UniqueFd unfinished = make_memfd("test");
-  auto inheritance = collect({unfinished.get(), socket});
-  CHECK_FALSE(inheritance.fault.empty());
-  CHECK(inheritance.unknown == 1);
-  CHECK(inheritance.connections.empty());
-  std::string heard(10, ' ');
-  CHECK(receive(connections.clients.front().get(), heard).status == IoStatus::kEof);
-
-  const UniqueFd garbage = make_memfd("test");
-  write_and_seal(garbage.get(), "not a snapshot");
-  CHECK_FALSE(collect({garbage.get()}).fault.empty());
+TEST_CASE("handover: a socket that cannot be sent costs no other, and is not missed") {
+  FakeManager manager;
+  Connections connections(3);
+  auto handover = Handover::offer();
+  REQUIRE(handover.has_value());
+  handover->begin({});
+  for (std::size_t i = 0; i < 3; ++i) {
+    REQUIRE(handover->add(connections.states[i], connections.ours[i].get()));
+  }
+  connections.ours[1].reset();
+  CHECK(handover->send() == std::vector<bool>{true, false, true});
+  auto stored = manager.take_stored();
+  REQUIRE(stored.size() == 1);
+  Inheritance inheritance(stored.front().get());
+  CHECK(inheritance.next()->state == connections.states[0]);
+  CHECK(inheritance.next()->state == connections.states[2]);
+  CHECK_FALSE(inheritance.next().has_value());
+  CHECK(inheritance.missing() == 0);
 }
 
-TEST_CASE("handover: a socket that the snapshot does not know is closed, the others are not") {
-  const Connections known(1);
-  const Connections stranger(1);
-  const UniqueFd memfd = make_memfd("test");
-  write_and_seal(memfd.get(), encode({{}, known.states}));
-  const auto inheritance =
-      collect({memfd.get(), stranger.ours.front().get(), known.ours.front().get()});
-  CHECK(inheritance.fault.empty());
-  CHECK(inheritance.unknown == 1);
-  REQUIRE(inheritance.connections.size() == 1);
-  CHECK(inheritance.connections.front().second.cookie == known.states.front().cookie);
+// What is sent when only so many descriptors find room, all together and at once.
+struct Room {
+  std::size_t all;
+  std::size_t at_once;
+  std::vector<std::size_t> bunches = {};
+
+  std::vector<bool> send(std::size_t count, std::size_t most) {
+    std::vector<int> fds(count);
+    return send_all(fds, most, [this](std::span<const int> bunch) {
+      if (bunch.size() > std::min(all, at_once)) return false;
+      all -= bunch.size();
+      bunches.push_back(bunch.size());
+      return true;
+    });
+  }
+};
+
+TEST_CASE("handover: bunches that do not fit are tried again in smaller ones") {
+  Room ample{1000, 1000};
+  CHECK(ample.send(600, 253) == std::vector<bool>(600, true));
+  CHECK(ample.bunches == std::vector<std::size_t>{253, 253, 94});
+
+  Room short_of_three{597, 1000};
+  const auto sent = short_of_three.send(600, 253);
+  CHECK(std::ranges::count(sent, true) == 597);  // the last descriptor that fits is used
+  CHECK(std::ranges::is_sorted(sent, std::greater<>()));
+
+  Room narrow{1000, 7};
+  CHECK(narrow.send(600, 253) == std::vector<bool>(600, true));
+
+  Room none{0, 0};
+  CHECK(none.send(600, 253) == std::vector<bool>(600, false));
+  CHECK(none.send(0, 253).empty());
+}
+
+TEST_CASE("handover: bunches grow again once one has fitted") {
+  int calls = 0;
+  const std::vector<int> fds(2000);
+  const auto sent = send_all(fds, 250, [&calls](std::span<const int>) { return ++calls > 4; });
+  CHECK(sent == std::vector<bool>(2000, true));
+  CHECK(calls < 25);
 }
 
 }  // namespace

@@ -9,34 +9,50 @@
 namespace pool_server {
 namespace {
 
+std::string content_of(int fd) {
+  std::string content(file_size(fd), '\0');
+  read_at(fd, 0, content);
+  return content;
+}
+
 TEST_CASE("memfd: what was written and sealed is read, and cannot change any more") {
   const UniqueFd fd = make_memfd("test");
   CHECK(closes_on_exec(fd.get()));
   const std::string content = std::string("some\0text", 9) + std::string(1 << 20, 'x');
-  CHECK_FALSE(read_sealed(fd.get(), SIZE_MAX).has_value());
-  write_and_seal(fd.get(), content);
-  CHECK((read_sealed(fd.get(), content.size()) == content));
-  CHECK((read_sealed(fd.get(), content.size()) == content));  // wherever the file offset is
-  CHECK(::write(fd.get(), "x", 1) < 0);
+  REQUIRE(write_at(fd.get(), 9, std::string_view(content).substr(9)));
+  REQUIRE(write_at(fd.get(), 0, std::string_view(content).substr(0, 9)));
+  std::string_view fault;
+  CHECK_FALSE(sealed_size(fd.get(), fault).has_value());
+  seal(fd.get());
+  CHECK(sealed_size(fd.get(), fault) == content.size());
+  CHECK((content_of(fd.get()) == content));
+  CHECK((content_of(fd.get()) == content));  // wherever the file offset is
+  CHECK_FALSE(write_at(fd.get(), 0, "x"));
   CHECK(::ftruncate(fd.get(), 0) < 0);
+  std::string beyond(2, ' ');
+  CHECK_THROWS(read_at(fd.get(), content.size() - 1, beyond));
 }
 
 TEST_CASE("memfd: an empty one") {
   const UniqueFd fd = make_memfd("test");
-  write_and_seal(fd.get(), "");
-  CHECK((read_sealed(fd.get(), 0) == std::string()));
+  seal(fd.get());
+  std::string_view fault;
+  CHECK(sealed_size(fd.get(), fault) == 0);
 }
 
 TEST_CASE("memfd: what cannot be relied on is not read") {
-  const UniqueFd fd = make_memfd("test");
-  REQUIRE(::write(fd.get(), "x", 1) == 1);
-  CHECK_FALSE(read_sealed(fd.get(), 100).has_value());  // may change still
-  write_and_seal(fd.get(), "y");
-  CHECK_FALSE(read_sealed(fd.get(), 1).has_value());  // too large
-  CHECK(read_sealed(fd.get(), 2).has_value());
+  std::string_view fault;
+  const UniqueFd vast = make_memfd("test");
+  REQUIRE(::ftruncate(vast.get(), off_t{1} << 36) == 0);
+  seal(vast.get());
+  CHECK_FALSE(sealed_size(vast.get(), fault).has_value());  // has a size and no content
+  CHECK(fault == "its size cannot be true");
   const auto [reader, writer] = pipe_pair();
-  CHECK_FALSE(read_sealed(reader.get(), 100).has_value());
-  CHECK_FALSE(read_sealed(-1, 100).has_value());
+  CHECK_FALSE(sealed_size(reader.get(), fault).has_value());
+  CHECK(fault == "it was not completed");
+  CHECK_FALSE(sealed_size(-1, fault).has_value());
+  std::string byte(1, ' ');
+  CHECK_THROWS(read_at(reader.get(), 0, byte));
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ TEST_CASE("service manager: only listening stream sockets can be served") {
   CHECK_FALSE(service_manager::is_stream_listener(connected.get()));
   CHECK_FALSE(service_manager::is_stream_listener(udp.get()));
   CHECK_FALSE(service_manager::is_stream_listener(reader.get()));
-  CHECK_FALSE(service_manager::is_stream_listener(-1));
+  // Not "no": its clients would wait for ever.
+  CHECK_THROWS(service_manager::is_stream_listener(-1));
 }
 
 TEST_CASE("service manager: without one all is silent") {
@@ -58,7 +59,6 @@ TEST_CASE("service manager: takes the sockets that are passed, with their names"
     CHECK(passed[1].name == "extra");
     CHECK(local_name(passed[0].fd.get()) == listener.name);
     for (const auto& [fd, name] : passed) {
-      CHECK(is_nonblocking(fd.get()));
       CHECK(closes_on_exec(fd.get()));
     }
   }
@@ -77,6 +77,25 @@ TEST_CASE("service manager: an announcement that makes no sense is an error") {
   const ScopedVariable pid("LISTEN_PID", std::to_string(::getpid()));
   const ScopedVariable count("LISTEN_FDS", "many");
   CHECK_THROWS(service_manager::take_passed_fds());
+}
+
+TEST_CASE("service manager: an announcement of more than was passed is an error") {
+  const ListeningSocket listener = listen_on_any_port();
+  const ScopedRedirection third(3, listener.fd.get());
+  const ScopedVariable pid("LISTEN_PID", std::to_string(::getpid()));
+  const ScopedVariable count("LISTEN_FDS", "1000000");
+  CHECK_THROWS(service_manager::take_passed_fds());
+  CHECK(is_open(3));
+}
+
+TEST_CASE("service manager: what cannot be made non-blocking is passed all the same") {
+  const UniqueFd nothing(::open("/", O_PATH | O_CLOEXEC));
+  const ScopedRedirection third(3, nothing.get());
+  const ScopedVariable pid("LISTEN_PID", std::to_string(::getpid()));
+  const ScopedVariable count("LISTEN_FDS", "1");
+  auto passed = service_manager::take_passed_fds();
+  REQUIRE(passed.size() == 1);
+  CHECK_FALSE(service_manager::is_stream_listener(passed[0].fd.get()));
 }
 
 TEST_CASE("service manager: is told") {

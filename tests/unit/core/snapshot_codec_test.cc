@@ -1,9 +1,12 @@
-#include "core/snapshot.h"
+#include "core/snapshot_codec.h"
 
 #include <doctest/doctest.h>
 
 #include <random>
 #include <string>
+#include <vector>
+
+#include "support/snapshot_text.h"
 
 namespace pool_server {
 namespace {
@@ -30,7 +33,7 @@ Snapshot some_snapshot() {
 }
 
 std::optional<Snapshot> decoded(std::string_view bytes) {
-  std::string_view fault;
+  std::string fault;
   auto snapshot = decode(bytes, fault);
   CHECK(fault.empty() == snapshot.has_value());
   return snapshot;
@@ -173,6 +176,63 @@ TEST_CASE("snapshot: whatever its bytes, it is refused or understood, and nothin
   CHECK(understood > 5'000);
   // So many connections that only their number would exhaust the memory.
   CHECK_FALSE(decoded(sealed(record("") + little_endian(UINT32_MAX))).has_value());
+}
+
+TEST_CASE("snapshot: one connection that does not fit is left out, and no other") {
+  const CarriedConnection small = some_connection(1);
+  CarriedConnection large = some_connection(2);
+  large.unsent.assign(200'000, 'x');
+  SnapshotText file({}, /*room=*/100'000);
+  SnapshotWriter writer(file, {7});
+  CHECK(writer.add(small));
+  CHECK_FALSE(writer.add(large));
+  CHECK(writer.add(some_connection(3)));
+  REQUIRE(writer.finish());
+  CHECK((decoded(file.text()) == Snapshot{{7}, {small, some_connection(3)}}));
+}
+
+TEST_CASE("snapshot: one that has no room at all is none") {
+  for (std::size_t room : {0, 20, 40}) {
+    CAPTURE(room);
+    SnapshotText file({}, room);
+    SnapshotWriter writer(file, {1, 2, 3});
+    CHECK_FALSE(writer.add(some_connection(1)));
+    CHECK_FALSE(writer.finish());
+    CHECK_FALSE(decoded(file.text()).has_value());
+  }
+}
+
+TEST_CASE("snapshot: a connection that makes no sense costs no other") {
+  const std::string known = encode({{}, {some_connection(5)}}).substr(8 + 4 + 8 + 8 + 4 + 4);
+  const SnapshotText file(sealed(record("") + little_endian(std::uint32_t{3}) + known +
+                                 record(std::string(9, 'x')) + known));
+  SnapshotReader reader(file);
+  CarriedConnection connection;
+  CHECK(reader.count() == 3);
+  CHECK(reader.next(connection) == SnapshotReader::Found::kConnection);
+  CHECK(reader.next(connection) == SnapshotReader::Found::kSenseless);
+  CHECK(reader.next(connection) == SnapshotReader::Found::kConnection);
+  CHECK((connection == some_connection(5)));
+  CHECK(reader.next(connection) == SnapshotReader::Found::kEnd);
+  CHECK(reader.fault().empty());
+}
+
+TEST_CASE("snapshot: written and read in pieces, whatever their lengths") {
+  Snapshot snapshot;
+  for (std::size_t size : {0, 1, 60'000, 65'511, 65'536, 65'537, 200'000}) {
+    CarriedConnection connection = some_connection(size + 1);
+    connection.undecoded.assign(size, 'u');
+    connection.owed.push_back({CarriedAnswer::Kind::kReply, Outcome::kOk, std::string(size, 'r')});
+    snapshot.connections.push_back(std::move(connection));
+  }
+  SnapshotText file;
+  SnapshotWriter writer(file, snapshot.totals);
+  for (const CarriedConnection& connection : snapshot.connections) REQUIRE(writer.add(connection));
+  REQUIRE(writer.finish());
+  CHECK((decoded(file.text()) == snapshot));
+  // Nothing longer than the longest text passes at once: never the whole.
+  CHECK(file.longest_write() == 200'000);
+  CHECK(file.longest_read() <= 65'536);
 }
 
 }  // namespace

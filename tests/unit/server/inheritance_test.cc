@@ -1,0 +1,119 @@
+#include "server/inheritance.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/descriptors.h"
+#include "support/snapshot_text.h"
+#include "sys/socket.h"
+
+namespace pool_server {
+namespace {
+
+UniqueFd sealed_memfd(const std::string& content) {
+  UniqueFd fd = make_memfd("test");
+  REQUIRE(write_at(fd.get(), 0, content));
+  seal(fd.get());
+  return fd;
+}
+
+// A channel in which these descriptors wait, one a message, and the two ends of a connection.
+struct Estate {
+  FdChannel channel = FdChannel::make();
+  std::pair<UniqueFd, UniqueFd> connection = socket_pair(/*flags=*/0);
+
+  CarriedConnection state() const {
+    CarriedConnection state;
+    state.cookie = socket_cookie(connection.first.get());
+    return state;
+  }
+  void leave(int fd) const {
+    const int fds[] = {fd};
+    REQUIRE(send_fds(channel.in.get(), fds));
+  }
+  void leave_snapshot(std::vector<CarriedConnection> connections) const {
+    leave(sealed_memfd(encode({{}, std::move(connections)})).get());
+  }
+  bool client_sees_the_end() const {
+    char byte = 0;
+    return ::recv(connection.second.get(), &byte, 1, MSG_DONTWAIT) == 0;
+  }
+};
+
+TEST_CASE_FIXTURE(Estate, "inheritance: a snapshot that cannot be used ends the connections") {
+  CHECK(Inheritance(channel.out.get()).fault() == "it is missing");
+
+  leave(make_memfd("test").get());
+  leave(connection.first.get());
+  Inheritance inheritance(channel.out.get());
+  CHECK(inheritance.fault() == "it was not completed");
+  CHECK_FALSE(inheritance.next().has_value());
+  CHECK(inheritance.unknown() == 1);
+  CHECK(client_sees_the_end());
+}
+
+TEST_CASE_FIXTURE(Estate, "inheritance: garbage is told by its fault") {
+  leave(sealed_memfd("not a snapshot").get());
+  CHECK(Inheritance(channel.out.get()).fault() == "it is not a snapshot");
+}
+
+TEST_CASE_FIXTURE(Estate, "inheritance: a size that cannot be true is not believed") {
+  const UniqueFd vast = make_memfd("test");
+  REQUIRE(::ftruncate(vast.get(), off_t{1} << 40) == 0);
+  seal(vast.get());
+  leave(vast.get());
+  CHECK(Inheritance(channel.out.get()).fault() == "its size cannot be true");
+}
+
+TEST_CASE_FIXTURE(Estate, "inheritance: what is not told about is ended, and costs no other") {
+  const Estate other;
+  const UniqueFd file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const UniqueFd path(::open("/", O_PATH | O_CLOEXEC));
+  leave_snapshot({CarriedConnection(), state()});  // of cookie 0: no socket's
+  leave(file.get());
+  leave(other.connection.first.get());
+  leave(path.get());
+  leave(connection.first.get());
+  Inheritance inheritance(channel.out.get());
+  const auto found = inheritance.next();
+  REQUIRE(found.has_value());
+  CHECK((found->state == state()));
+  CHECK(is_nonblocking(found->socket.get()));
+  CHECK_FALSE(inheritance.next().has_value());
+  CHECK(inheritance.unknown() == 3);
+  CHECK(inheritance.missing() == 1);
+  CHECK(other.client_sees_the_end());
+  CHECK_FALSE(client_sees_the_end());
+}
+
+TEST_CASE_FIXTURE(Estate, "inheritance: what was never sent is not missed, what was sent is") {
+  CarriedConnection unsent;
+  unsent.cookie = UINT64_MAX;
+  leave_snapshot({state(), unsent});
+  leave(connection.first.get());
+  for (const auto& [note, missing] :
+       {std::pair("sent many", 1U), std::pair("sent 1", 0U), std::pair("sent 3", 2U)}) {
+    CAPTURE(note);
+    REQUIRE(send_note(channel.in.get(), note));
+    Inheritance inheritance(channel.out.get());
+    while (inheritance.next()) continue;
+    CHECK(inheritance.missing() == missing);
+  }
+}
+
+TEST_CASE_FIXTURE(Estate, "inheritance: what may be sound and cannot be had now fails the start") {
+  leave_snapshot({state()});
+  leave(connection.first.get());
+  {
+    const NoDescriptorsLeft limit;
+    CHECK_THROWS(Inheritance(channel.out.get()));
+  }
+  Inheritance inheritance(channel.out.get());
+  CHECK(inheritance.next().has_value());
+}
+
+}  // namespace
+}  // namespace pool_server
