@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -7,18 +8,34 @@
 
 namespace pool_server {
 
-// A way to hash passwords, as crypt(5) describes it. Pure.
+// What one hash takes of the machine.
+struct HashCost {
+  double seconds = 0;  // of one core: an estimate, from what crypt_method.cc says of each method
+  std::uint64_t memory = 0;  // bytes
+
+  bool within(const HashCost& limit) const {
+    return seconds <= limit.seconds && memory <= limit.memory;
+  }
+};
+
+// The most that a client may have us spend on a hash of its own, whatever the method.
+inline constexpr HashCost kMostHashCost{.seconds = 1, .memory = std::uint64_t{128} << 20};
+
+// A password is reckoned to have at least so many bytes. So up to this length it depends on the
+// hash alone whether verifying is too costly, and who types a password cannot bring it about.
+inline constexpr std::size_t kLeastReckonedPassword = 72;
+
+// A way to hash passwords, as crypt(5) describes it, or Argon2. Pure.
 struct CryptMethod {
   std::string_view name;    // for the option; empty: for old hashes only
   std::string_view prefix;  // of its hashes
-  // What a hash costs whose text after the prefix is `parameters`, in units of the method: bytes of
-  // memory, or rounds. Nullopt: no crypt_gensalt(3) writes such parameters.
-  std::optional<std::uint64_t> (*cost)(std::string_view parameters);
-  // The most that a client may have us spend, in that unit.
-  std::uint64_t limit;
+  // What it costs to hash a password of so many bytes with `parameters`, the text after the prefix.
+  // Nullopt: nothing writes such parameters.
+  std::optional<HashCost> (*cost)(std::string_view parameters, std::size_t password_size);
+  bool argon2 = false;  // else it is crypt(3)'s
 };
 
-// The best first.
+// The best first. Those of Argon2 only where it is built in.
 std::span<const CryptMethod> crypt_methods();
 
 // The method of a hash; null: none of ours.

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/protocol.h"
+#include "handlers/argon2.h"
 #include "handlers/crypt_method.h"
 
 namespace pool_server {
@@ -34,15 +35,17 @@ class SecretString {
   std::array<char, kLongest + 1> bytes_{};
 };
 
-// How fresh hashes are made, and what one costs.
+// How fresh hashes are made, and what the longest password that is always taken costs then.
 struct Recipe {
   const CryptMethod* method;
   unsigned long count = 0;  // of crypt_gensalt(3); 0: its default
-  std::uint64_t cost = 0;
+  Argon2Parameters argon2{};
+  HashCost cost{};
 };
 
 // The salt and parameters of a fresh hash; empty: the count cannot be.
 std::string fresh_setting(const Recipe& recipe) {
+  if (recipe.method->argon2) return argon2_setting(recipe.argon2);
   std::array<char, CRYPT_GENSALT_OUTPUT_SIZE> setting{};
   const std::string prefix(recipe.method->prefix);
   // No random bytes are passed, so that it asks the kernel for them.
@@ -51,6 +54,13 @@ std::string fresh_setting(const Recipe& recipe) {
     return {};
   }
   return setting.data();
+}
+
+// What `method` takes for a hash or setting; nullopt: it is none of its, or malformed.
+std::optional<HashCost> cost_of(const CryptMethod& method, std::string_view hash,
+                                std::size_t password_size) {
+  if (!hash.starts_with(method.prefix)) return std::nullopt;
+  return method.cost(hash.substr(method.prefix.size()), password_size);
 }
 
 class Password final : public Handler {
@@ -87,12 +97,27 @@ class Password final : public Handler {
            password.find('\0') == std::string_view::npos;
   }
 
+  static Outcome too_costly(std::string& reply) {
+    reply = "hash too costly";
+    return Outcome::kError;
+  }
+
+  // The same for hashing and verifying, so that what was hashed here can be verified here.
+  bool affordable(const CryptMethod& method, const HashCost& cost) const {
+    if (&method != recipe_.method) return cost.within(kMostHashCost);
+    return cost.within({std::max(kMostHashCost.seconds, recipe_.cost.seconds),
+                        std::max(kMostHashCost.memory, recipe_.cost.memory)});
+  }
+
   Outcome hash(std::string_view password, std::string& reply) {
     constexpr std::size_t kBcryptReads = 72;  // bytes; it would ignore the rest
-    const bool cut = recipe_.method->name == "bcrypt" && password.size() > kBcryptReads;
+    const CryptMethod& method = *recipe_.method;
+    const bool cut = method.name == "bcrypt" && password.size() > kBcryptReads;
     if (!acceptable(password) || cut) return invalid(reply);
     const std::string setting = fresh_setting(recipe_);
-    reply = crypted(password, setting);
+    const auto cost = cost_of(method, setting, password.size());
+    if (!cost || !affordable(method, *cost)) return too_costly(reply);
+    reply = crypted(method, password, setting);
     // crypt(3) says by "*0" that it failed, for want of memory for one.
     if (reply.starts_with('*')) throw std::runtime_error("crypt failed");
     return Outcome::kOk;
@@ -103,14 +128,10 @@ class Password final : public Handler {
     if (method == nullptr || known.size() >= CRYPT_OUTPUT_SIZE || !acceptable(password)) {
       return invalid(reply);
     }
-    const auto cost = method->cost(known.substr(method->prefix.size()));
+    const auto cost = cost_of(*method, known, password.size());
     if (!cost) return invalid(reply);
-    const std::uint64_t own = method == recipe_.method ? recipe_.cost : 0;
-    if (*cost > std::max(method->limit, own)) {
-      reply = "hash too costly";
-      return Outcome::kError;
-    }
-    std::string computed = crypted(password, std::string(known));
+    if (!affordable(*method, *cost)) return too_costly(reply);
+    std::string computed = crypted(*method, password, std::string(known));
     // One of another length can be no hash of this method: it is malformed, not another password's.
     const bool malformed = computed.starts_with('*') || computed.size() != known.size();
     const bool match =
@@ -121,7 +142,9 @@ class Password final : public Handler {
     return Outcome::kOk;
   }
 
-  std::string crypted(std::string_view password, const std::string& setting) {
+  std::string crypted(const CryptMethod& method, std::string_view password,
+                      const std::string& setting) {
+    if (method.argon2) return argon2_crypt(password, setting);
     const SecretString secret(password);
     std::string result = crypt_r(secret.c_str(), setting.c_str(), scratch_.get());
     OPENSSL_cleanse(scratch_.get(), sizeof *scratch_);
@@ -132,9 +155,34 @@ class Password final : public Handler {
   const std::unique_ptr<crypt_data> scratch_;  // 32 KiB
 };
 
+// Whether the text is a cost of the recipe's method; for crypt(3)'s, fresh_setting() tells the
+// rest.
+bool set_cost(std::string_view text, Recipe& recipe) {
+  if (recipe.method->argon2) {
+    const auto parameters = parse_argon2_parameters(text);
+    recipe.argon2 = parameters.value_or(Argon2Parameters{});
+    return parameters.has_value();
+  }
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, recipe.count);
+  return error == std::errc() && rest == end;
+}
+
+// The best method that the cost is one of, so that a count of crypt(3) alone means what it always
+// did.
+std::string_view default_method(std::string_view cost) {
+  const auto methods = crypt_methods();
+  return std::ranges::find_if(methods,
+                              [cost](const CryptMethod& method) {
+                                return !method.argon2 || cost.empty() ||
+                                       parse_argon2_parameters(cost);
+                              })
+      ->name;
+}
+
 Recipe make_recipe(const HandlerOptions& options) {
   const auto methods = crypt_methods();
-  const std::string wanted = options.get("method", "yescrypt");
+  const std::string wanted = options.get("method", default_method(options.get("cost")));
   const auto method = std::ranges::find_if(methods, [&](const CryptMethod& candidate) {
     return !candidate.name.empty() && candidate.name == wanted;
   });
@@ -147,17 +195,15 @@ Recipe make_recipe(const HandlerOptions& options) {
     throw std::invalid_argument("method '" + wanted + "' is not one of " + names);
   }
   Recipe recipe{.method = &*method};
-  const std::string count = options.get("cost", "0");
-  const char* end = count.data() + count.size();
-  const auto [rest, error] = std::from_chars(count.data(), end, recipe.count);
-  std::string setting;
-  if (error == std::errc() && rest == end) setting = fresh_setting(recipe);
-  const auto cost = setting.empty()
-                        ? std::nullopt
-                        : method->cost(std::string_view(setting).substr(method->prefix.size()));
-  if (!cost) throw std::invalid_argument("cost '" + count + "' is not possible for " + wanted);
-  recipe.cost = *cost;
-  return recipe;
+  const std::string wish = options.get("cost", recipe.method->argon2 ? kArgon2Default : "0");
+  if (set_cost(wish, recipe)) {
+    const auto cost = cost_of(*method, fresh_setting(recipe), kLeastReckonedPassword);
+    if (cost) {
+      recipe.cost = *cost;
+      return recipe;
+    }
+  }
+  throw std::invalid_argument("cost '" + wish + "' is not possible for " + wanted);
 }
 
 class PasswordModule final : public HandlerModule {

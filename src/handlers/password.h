@@ -10,10 +10,12 @@ namespace pool_server {
 // Password hashes as in /etc/shadow, see crypt(5):
 //   hash PASSWORD          a fresh hash of PASSWORD, all that follows the first space
 //   verify HASH PASSWORD   "match" or "no-match"
-// Options: `method` (yescrypt, gost-yescrypt, scrypt, bcrypt, sha512crypt or sha256crypt) and
-// `cost` (crypt_gensalt(3)'s count; its default if not set) of fresh hashes. What is verified may
-// be of any of these methods, or md5crypt, as long as it costs no more than fresh ones or, by
-// default, a second or 128 MiB.
+// Options: `method` (argon2id where it is built in, yescrypt, gost-yescrypt, scrypt, bcrypt,
+// sha512crypt or sha256crypt; by default the first of these) and `cost` ("m=KIB,t=PASSES,p=LANES"
+// for argon2id, crypt_gensalt(3)'s count for the others; each has a default) of fresh hashes. What
+// is verified may be of any of these methods, or argon2i, argon2d or md5crypt. None takes more time
+// and memory than kMostHashCost, or than a fresh hash of a password of kLeastReckonedPassword
+// bytes; what would is "hash too costly".
 //
 // Nothing of a password is left in the handler's memory after the reply. Throws
 // std::invalid_argument for an option's value that cannot be.

@@ -7,8 +7,13 @@ import re
 import string
 import subprocess
 
-from harness import ServerTestCase, sanitizer
+from harness import BINARY, ServerTestCase, sanitizer
 from timing import wait_until
+
+try:
+    import argon2  # Debian's python3-argon2
+except ImportError:
+    argon2 = None
 
 # What login calls.
 LIBCRYPT = ctypes.CDLL("libcrypt.so.1")
@@ -20,6 +25,8 @@ MATCH, NO_MATCH = "result: match", "result: no-match"
 # So many passwords go both ways; at the lowest cost, for the time it takes.
 MANY = int(os.environ.get("POOL_SERVER_PASSWORDS", "1000"))
 COST = os.environ.get("POOL_SERVER_PASSWORD_COST", "1")
+HAS_ARGON2 = "libargon2" in subprocess.run(["ldd", BINARY], capture_output=True, text=True).stdout
+CHEAP_ARGON2 = "cost=m=64,t=1,p=1"
 
 
 def mkpasswd(password, *options):
@@ -79,6 +86,41 @@ class Agreement(PasswordTestCase):
                 theirs = mkpasswd(b"a secret", f"--method={method}")
                 self.assertEqual(client.ask(f"verify {theirs} a secret"), MATCH)
 
+    def test_argon2(self):
+        """Fails when argon2id is not the default, not as RFC 9106 recommends it, or not the reference's."""
+        if not HAS_ARGON2:
+            self.skipTest("built without argon2")
+        client = self.connect(self.start_password())
+        found = self.hash(client, b"a secret")
+        self.assertRegex(found, r"^\$argon2id\$v=19\$m=65536,t=3,p=4\$[\w+/]{22}\$[\w+/]{43}$")
+        self.assertEqual(client.ask(f"verify {found} a secret"), MATCH)
+        self.assertEqual(client.ask(f"verify {found} a Secret"), NO_MATCH)
+        # From the tests of the reference implementation; two of them of other kinds, which old databases have.
+        for known in ("$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
+                      "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$iekCn0Y3spW+sCcFanM2xBT63UP2sghkUoHLIUpWRS8",
+                      "$argon2d$v=19$m=256,t=2,p=1$c29tZXNhbHQ$JcTui6RIBUtJ78gE5Hi52CO+H5vS6Z9R1uxAB6OhUB8"):
+            self.assertEqual(client.ask(f"verify {known} password"), MATCH, known)
+            self.assertEqual(client.ask(f"verify {known} Password"), NO_MATCH, known)
+            self.assertEqual(client.ask(f"verify {known[:-1]}Z password"), INVALID, known)  # bits left over
+
+    def test_with_python_argon2(self):
+        """Fails when argon2-cffi, which web applications use, and the server disagree on a hash."""
+        if not HAS_ARGON2 or argon2 is None:
+            self.skipTest("no argon2 in the server or in Python (package python3-argon2)")
+        rng = random.Random(9)
+        client = self.connect(self.start_password("method=argon2id", CHEAP_ARGON2))
+        theirs = argon2.PasswordHasher(time_cost=2, memory_cost=100, parallelism=3)
+        for password in [some_password(rng) for _ in range(100)]:
+            ours = self.hash(client, password)
+            self.assertTrue(theirs.verify(ours, password))
+            self.assertEqual(client.ask(b"verify %s %s" % (theirs.hash(password).encode(), password)), MATCH)
+            self.assertEqual(client.ask(b"verify %s %sx" % (theirs.hash(password[:500]).encode(), password[:500])),
+                             NO_MATCH)
+
+    def test_a_count_alone_is_yescrypt(self):
+        """Fails when a configuration from before argon2id, with a cost of yescrypt, cannot be used any more."""
+        self.assertTrue(self.hash(self.connect(self.start_password("cost=1")), b"x").startswith("$y$j75$"))
+
     def test_old_hashes(self):
         """Fails when hashes that many databases still have cannot be verified."""
         client = self.connect(self.start_password())
@@ -108,28 +150,122 @@ class Malformed(PasswordTestCase):
         self.hash(client, 72 * b"x")
         self.assertEqual(client.ask(b"hash " + 73 * b"x"), INVALID)
 
-    def test_costs_are_bounded(self):
-        """Fails when a client can make a worker spend any amount of memory or time on a hash of its own."""
-        client = self.connect(self.start_password())
-        salt = "LdJMENpBABJJ3hIHjB1Bi."
-        for costly in (f"$y$jFT${salt}$x", f"$gy$jET${salt}$x", "$7$GU..../....abc$x", f"$2b$31${salt}$x",
-                       "$6$rounds=999999999$abc$x", "$5$rounds=99999999$abc$x"):
-            self.assertEqual(client.ask(f"verify {costly} x"), "ERROR: hash too costly", costly)
-
-    def test_costs_that_were_asked_for_are_allowed(self):
-        """Fails when the server cannot verify what it hashed itself."""
-        client = self.connect(self.start_password("method=sha256crypt", "cost=1500000"))
-        found = self.hash(client, b"x")
-        self.assertEqual(client.ask(f"verify {found} x"), MATCH)
-
     def test_options(self):
         """Fails when a method or cost that cannot be is not refused at the start."""
-        for option in ("method=md5crypt", "method=", "method=descrypt", "cost=12", "cost=-1", "cost=", "cost=x"):
+        for option in ("method=md5crypt", "method=", "method=descrypt", "cost=12", "cost=-1", "cost=", "cost=x",
+                       "cost=m=7,t=1,p=1", "cost=m=64,t=0,p=1", "cost=t=1,m=64,p=1"):
             with self.subTest(option=option):
                 server = self.launch(f"--handler-option={option}", handler="password")
                 self.assertEqual(server.wait_exit(), 1)
                 self.assertIn(option.split("=")[0], server.log())
                 server.kill()
+
+
+SALT = "LdJMENpBABJJ3hIHjB1Bi."
+# Settings of each method at some cost, with what completes a hash, and the costs to look through for the limit.
+COSTS = {
+    "yescrypt": ("$y$j{}T$" + SALT, 43, [*"789ABCDEFGHIJ"]),
+    "gost-yescrypt": ("$gy$j{}T$" + SALT, 43, [*"789ABCDEFGHIJ"]),
+    "scrypt": ("$7${}U..../....abcdefgh", 43, [*"9ABCDEFGHIJ"]),
+    "bcrypt": ("$2b${}$" + SALT, 31, [f"{cost:02}" for cost in range(8, 32)]),
+    "sha512crypt": ("$6$rounds={}$0123456789abcdef", 86, [*range(100_000, 5_000_001, 20_000)]),
+    "sha256crypt": ("$5$rounds={}$0123456789abcdef", 43, [*range(100_000, 5_000_001, 20_000)]),
+    "argon2id": ("$argon2id$v=19$m=131072,t={},p=4$c29tZXNhbHQ", 43, [*range(1, 20)]),
+    "argon2i of little memory": ("$argon2i$v=19$m=8,t={},p=1$c29tZXNhbHQ", 43, [*range(10_000, 500_000, 1000)]),
+}
+# Prints what the worst took, for more lengths of the password.
+SHOW = "POOL_SERVER_SHOW_COSTS" in os.environ
+TOO_COSTLY = "ERROR: hash too costly"
+# Twice what the server reckons at the most: machines differ. In seconds.
+WORST = 2
+
+
+def cpu_seconds(pid):
+    """What a process has used of the processors: unlike the time that passes, nothing that others do adds to it."""
+    fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+class Costs(PasswordTestCase):
+    """What a client may have the server do, with a HASH of its own, or with a long password."""
+
+    def verify(self, client, method, cost, size):
+        setting, length, _ = COSTS[method]
+        # The last digit has bits that no hash uses.
+        return client.ask(f"verify {setting.format(cost)}{'' if method == 'bcrypt' else '$'}{(length - 1) * 'A'}A "
+                          + size * "x")
+
+    def worst(self, client, method, size):
+        """The highest cost that is accepted, its answer, and the next one. From above: to refuse takes no time."""
+        costs = COSTS[method][2]
+        for refused, accepted in zip(costs[::-1], costs[-2::-1]):
+            self.assertEqual(self.verify(client, method, refused, size), TOO_COSTLY)
+            answer = self.verify(client, method, accepted, size)
+            if answer != TOO_COSTLY:
+                return accepted, answer, refused
+        self.fail("everything is too costly")
+
+    def test_the_worst_that_is_accepted(self):
+        """Fails when some HASH and password take over two seconds of a core, or what is too costly is computed."""
+        server = self.start("--workers=1", handler="password")
+        client = self.connect(server)
+        for method in COSTS:
+            if method.startswith("argon2") and not HAS_ARGON2:
+                continue
+            for size in (1, 72, 511) if SHOW else (72, 511) if method.startswith("sha") else (511,):
+                with self.subTest(method=method, size=size):
+                    before = cpu_seconds(server.pid)
+                    accepted, answer, _ = self.worst(client, method, size)
+                    self.assertIn(answer, (MATCH, NO_MATCH))
+                    took = [cpu_seconds(server.pid) - before]
+                    while min(took) > WORST and len(took) < 3:
+                        before = cpu_seconds(server.pid)
+                        self.verify(client, method, accepted, size)
+                        took.append(cpu_seconds(server.pid) - before)
+                    if SHOW:
+                        print(f"{method:26} {size:4} bytes  cost {accepted!s:>8}  {min(took) * 1000:7.0f} ms")
+                    self.assert_quick(min(took), WORST)
+
+    def test_the_length_of_the_password_counts(self):
+        """Fails when a long password makes a hash of many rounds cost seconds; a sane one must still be taken."""
+        client = self.connect(self.start_password())
+        for prefix, length in (("$5$", 43), ("$6$", 86)):
+            hash = f"{prefix}rounds=1000000$saltsalt${length * 'A'}"
+            self.assertEqual(client.ask(f"verify {hash} {511 * 'x'}"), TOO_COSTLY)
+            self.assertEqual(client.ask(f"verify {hash} {72 * 'x'}"), NO_MATCH)
+            self.assertEqual(client.ask(f"verify {prefix}saltsalt${length * 'A'} {511 * 'x'}"), NO_MATCH)
+
+    def test_up_to_72_bytes_only_the_hash_decides(self):
+        """Fails when whoever types a password of ordinary length can bring about that a hash is too costly."""
+        client = self.connect(self.start_password())
+        for method, size in (("sha256crypt", 72), ("sha512crypt", 72)):
+            accepted, _, refused = self.worst(client, method, size)
+            for other in (1, 30, 71):
+                self.assertEqual(self.verify(client, method, refused, other), TOO_COSTLY)
+                self.assertEqual(self.verify(client, method, accepted, other), NO_MATCH)
+
+    def test_absurd_costs(self):
+        """Fails when a client can make a worker spend any amount of memory or time on a hash of its own."""
+        client = self.connect(self.start_password())
+        hashes = [f"$y$jFT${SALT}$x", f"$gy$jET${SALT}$x", "$7$GU..../....abc$x", f"$2b$31${SALT}$x",
+                  "$6$rounds=999999999$abc$x", "$5$rounds=99999999$abc$x"]
+        if HAS_ARGON2:
+            hashes += [f"$argon2{kind}$v=19${cost}$c29tZXNhbHQ$AAAAAA" for kind in ("id", "i", "d") for cost in (
+                "m=131073,t=1,p=1", "m=4294967295,t=4294967295,p=16777215", "m=8,t=4294967295,p=1", "m=2097152,t=1,p=4")]
+        for costly in hashes:
+            self.assertEqual(client.ask(f"verify {costly} x"), TOO_COSTLY, costly)
+
+    def test_costs_that_were_asked_for_are_allowed(self):
+        """Fails when the server cannot verify what it hashed itself, or hashes what it would not verify."""
+        client = self.connect(self.start_password("method=sha256crypt", "cost=2000000"))
+        for password in (b"x", 72 * b"x"):
+            found = self.hash(client, password)
+            self.assertEqual(client.ask(b"verify %s %s" % (found.encode(), password)), MATCH)
+        self.assertEqual(client.ask(b"hash " + 511 * b"x"), TOO_COSTLY)
+        self.assertEqual(client.ask(b"verify %s %s" % (found.encode(), 511 * b"x")), TOO_COSTLY)
+        if HAS_ARGON2:
+            client = self.connect(self.start_password("cost=m=135000,t=1,p=1"))
+            self.assertEqual(client.ask(f"verify {self.hash(client, b'x')} x"), MATCH)
 
 
 class Secrets(PasswordTestCase):
@@ -183,17 +319,19 @@ class Secrets(PasswordTestCase):
         """Fails when a password can be found in the server's memory after its reply."""
         if sanitizer():
             self.skipTest("a sanitizer's shadow memory is too large to look through")
-        server = self.start("--handler-option=cost=1", "--max-inflight-per-connection=4", "--queue-capacity=8",
-                            handler="password")
-        client = self.connect(server)
-        client.send_bytes(b"hash " + self.MARK)  # a line that has not ended must be there
-        wait_until(lambda: self.in_memory(server), "an unfinished line is found")
-        client.send_bytes(b"\n")
-        client.line()
-        self.secrets(server)
-        client.close()
-        server.wait_for_stats(lambda s: s["connections"] == 1, "all is done")
-        self.assertEqual(self.in_memory(server), [])
+        for cost in ("cost=1", CHEAP_ARGON2) if HAS_ARGON2 else ("cost=1",):
+            with self.subTest(cost):
+                server = self.start(f"--handler-option={cost}", "--max-inflight-per-connection=4", "--queue-capacity=8",
+                                    handler="password")
+                client = self.connect(server)
+                client.send_bytes(b"hash " + self.MARK)  # a line that has not ended must be there
+                wait_until(lambda: self.in_memory(server), "an unfinished line is found")
+                client.send_bytes(b"\n")
+                client.line()
+                self.secrets(server)
+                client.close()
+                server.wait_for_stats(lambda s: s["connections"] == 1, "all is done")
+                self.assertEqual(self.in_memory(server), [])
 
     def test_nothing_is_logged(self):
         """Fails when a password is logged, at any level."""

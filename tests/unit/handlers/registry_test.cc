@@ -61,9 +61,9 @@ TEST_CASE("registry: an option that the handler does not know is a fault, told b
         "handler 'digest' cannot start: there is no option 'color'");
   CHECK(fault_of(with("password", {"cost=1", "color=red"})) ==
         "handler 'password' cannot start: there is no option 'color'");
-  CHECK(
-      fault_of(with("password", {"method=rot13"}))
-          .starts_with("handler 'password' cannot start: method 'rot13' is not one of yescrypt,"));
+  const std::string no_method = fault_of(with("password", {"method=rot13"}));
+  CHECK(no_method.starts_with("handler 'password' cannot start: method 'rot13' is not one of "));
+  CHECK(no_method.find("yescrypt, ") != std::string::npos);
   CHECK(fault_of(with("password", {"cost=12"})) ==
         "handler 'password' cannot start: cost '12' is not possible for yescrypt");
 }
