@@ -7,7 +7,7 @@ import re
 import string
 import subprocess
 
-from harness import BINARY, ServerTestCase, sanitizer
+from harness import BINARY, USAGE_ERROR, ServerTestCase, sanitizer
 from timing import wait_until
 
 try:
@@ -156,7 +156,7 @@ class Malformed(PasswordTestCase):
                        "cost=m=7,t=1,p=1", "cost=m=64,t=0,p=1", "cost=t=1,m=64,p=1"):
             with self.subTest(option=option):
                 server = self.launch(f"--handler-option={option}", handler="password")
-                self.assertEqual(server.wait_exit(), 1)
+                self.assertEqual(server.wait_exit(), USAGE_ERROR)
                 self.assertIn(option.split("=")[0], server.log())
                 server.kill()
 

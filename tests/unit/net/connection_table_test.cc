@@ -59,7 +59,7 @@ TEST_CASE("connection table: a slot is not reused before the end of the round") 
 TEST_CASE("connection table: what cannot be added stays with the caller, and changes nothing") {
   LoopDriver driver;
   FakeHost host(driver);
-  host.patience.idle = 1;  // so that it has a timer
+  host.patience.idle = 1;                                            // so that it has a timer
   UniqueFd regular(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));  // not for epoll
   const int fd = regular.get();
   CHECK_THROWS(host.table.add(std::move(regular), host));
