@@ -43,13 +43,17 @@ class MemoryBudget {
   // How many bytes may come on top for this client. If nothing at all is held, any number: to wait
   // would not make it better.
   std::size_t room_for(const Account& account) const {
-    if (held_ == 0) return SIZE_MAX;
     const std::size_t half = limit_ / 2;
+    if (held_ == 0) return SIZE_MAX;
+    if (held_ < half && half - held_ >= kAmple) return half - held_;  // nearly always
     const std::size_t share = half / std::max<std::size_t>(accounts_, 1);
     return std::max(left(held_, half), std::min(left(held_, limit_), left(account.bytes, share)));
   }
 
  private:
+  // So much left for whoever comes first is more than any share that would matter.
+  static constexpr std::size_t kAmple = std::size_t{256} << 20;  // bytes
+
   static std::size_t left(std::size_t taken, std::size_t of) { return of - std::min(taken, of); }
 
   std::size_t limit_;

@@ -110,4 +110,4 @@ class UnderValgrind(CostTestCase):
     def test_instructions_one_at_a_time(self):
         """Fails when the way of a request that comes alone gets longer."""
         self.assert_cost("instructions, one at a time", self.per_request(
-            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", ONE_AT_A_TIME), 3_600)
+            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", ONE_AT_A_TIME), 3_900)
