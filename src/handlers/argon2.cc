@@ -155,7 +155,7 @@ std::optional<argon2_type> type_of(std::string_view name) {
 }  // namespace
 
 std::string argon2_crypt(std::string_view password, std::string_view setting) {
-  const std::string kMalformed = "*0";
+  constexpr const char* kMalformed = "*0";
   std::string_view rest = setting;
   const std::string_view nothing = take(rest, '$');
   const auto type = type_of(take(rest, '$'));

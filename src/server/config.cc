@@ -71,7 +71,8 @@ std::vector<std::string> read_config(const std::string& path, const OptionList& 
       faults.push_back(path + ": there are more faults");
       break;
     }
-    faults.push_back(path + ":" + std::to_string(line->number) + ": " + fault);
+    faults.push_back(path + ":" + std::to_string(line->number));
+    faults.back().append(": ").append(fault);
   }
   return faults;
 }

@@ -192,7 +192,7 @@ TEST_CASE("snapshot: one connection that does not fit is left out, and no other"
 }
 
 TEST_CASE("snapshot: one that has no room at all is none") {
-  for (std::size_t room : {0, 20, 40}) {
+  for (std::size_t room : {0U, 20U, 40U}) {
     CAPTURE(room);
     SnapshotText file({}, room);
     SnapshotWriter writer(file, {1, 2, 3});
@@ -219,7 +219,7 @@ TEST_CASE("snapshot: a connection that makes no sense costs no other") {
 
 TEST_CASE("snapshot: written and read in pieces, whatever their lengths") {
   Snapshot snapshot;
-  for (std::size_t size : {0, 1, 60'000, 65'511, 65'536, 65'537, 200'000}) {
+  for (std::size_t size : {0U, 1U, 60'000U, 65'511U, 65'536U, 65'537U, 200'000U}) {
     CarriedConnection connection = some_connection(size + 1);
     connection.undecoded.assign(size, 'u');
     connection.owed.push_back({CarriedAnswer::Kind::kReply, Outcome::kOk, std::string(size, 'r')});

@@ -164,7 +164,7 @@ TEST_CASE("crypt method: nothing takes much longer than it is reckoned to") {
   }
 #endif
   for (const std::string& setting : settings) {
-    for (const std::size_t size : {1, 72, 511}) {
+    for (const std::size_t size : {1U, 72U, 511U}) {
       CAPTURE(setting);
       CAPTURE(size);
       const double reckoned = cost_of(setting, size).value().seconds;

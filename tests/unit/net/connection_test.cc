@@ -361,7 +361,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is sho
   CHECK(host.requests[0].text == line);
   host.answer_all();
   greedy.leave();
-  CHECK(driver.run_until([&] { return host.table.find(greedy_id) == nullptr; }));
+  const ConnectionId gone = greedy_id;
+  CHECK(driver.run_until([&] { return host.table.find(gone) == nullptr; }));
   CHECK(host.memory().held() == 0);
 }
 

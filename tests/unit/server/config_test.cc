@@ -138,11 +138,12 @@ TEST_CASE(
       arguments.push_back("--" + name + "=" + sample.value);
       std::string value = sample.value;
       if (random() % 3 == 0) {
-        value = "\"" + value + "\"";
-        if (repeatable && random() % 2 == 0) value = any({"[", "[ "}) + value + any({"]", " ]"});
+        value.insert(0, "\"").append("\"");
+        if (repeatable && random() % 2 == 0)
+          value.insert(0, any({"[", "[ "})).append(any({"]", " ]"}));
       }
       text += any({"", "", "# x=1\n", "\n", "; workers=none\n", " \t\r\n"});
-      text += any({"", " ", "\t"}) + name + any({"=", " = ", "=\t"}) + value;
+      text.append(any({"", " ", "\t"})).append(name).append(any({"=", " = ", "=\t"})).append(value);
       text += any({"", " ", "\t "}) + any({"\n", "\r\n"});
     }
     CAPTURE(text);

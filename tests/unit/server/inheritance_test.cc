@@ -94,8 +94,10 @@ TEST_CASE_FIXTURE(Estate, "inheritance: what was never sent is not missed, what 
   unsent.cookie = UINT64_MAX;
   leave_snapshot({state(), unsent});
   leave(connection.first.get());
-  for (const auto& [note, missing] :
+  for (const auto& row :
        {std::pair("sent many", 1U), std::pair("sent 1", 0U), std::pair("sent 3", 2U)}) {
+    const char* note = row.first;  // no capture of a structured binding for clang 14
+    const unsigned missing = row.second;
     CAPTURE(note);
     REQUIRE(send_note(channel.in.get(), note));
     Inheritance inheritance(channel.out.get());
