@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <map>
 #include <stdexcept>
-#include <string_view>
+#include <utility>
 
 #include "core/config_file.h"
 #include "sys/text_file.h"
@@ -65,14 +65,14 @@ std::vector<std::string> read_config(const std::string& path, const OptionList& 
   ConfigSetter setter(settings);
   ConfigReader reader(text);
   while (const auto line = reader.next()) {
-    const std::string fault = setter.take(*line);
+    std::string fault = setter.take(*line);
     if (fault.empty()) continue;
     if (faults.size() == kMostFaults) {
       faults.push_back(path + ": there are more faults");
       break;
     }
-    faults.push_back(path + ":" + std::to_string(line->number));
-    faults.back().append(": ").append(fault);
+    const std::string place = path + ":" + std::to_string(line->number) + ": ";
+    faults.push_back(std::move(fault.insert(0, place)));
   }
   return faults;
 }

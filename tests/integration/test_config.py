@@ -68,6 +68,8 @@ class Unreadable(ConfigTestCase):
     def test_a_read_that_fails_in_the_middle(self):
         """Fails when what was read before the error is taken for the whole."""
         require_strace()
+        if sanitizer() == "address":
+            self.skipTest("it looks for leaks at the end, and cannot while it is traced")
         self.write("workers=3\n" + "# filler\n" * 5000 + "queue-capacity=77\n")
         for error in ("EIO", "ENOMEM"):
             with self.subTest(error=error):
@@ -145,7 +147,7 @@ class Agreement(ConfigTestCase):
               "4", "2-3", "0", "\n", "\n", "\n", "\"", "[", "]", ",", ";", "#", " ", "\t", "\r\n", "'", "\0",
               "=7\n", "=1s\n", "workers=3\n", "queue-capacity=5\n", "overload=reject\n", "max-line=1KiB\n",
               "[default]\n")
-    FILES = 200
+    FILES = 120
 
     def test_check_start_and_reload(self):
         """Fails when one of the three takes a file that another refuses, or gives another reason."""
@@ -154,7 +156,7 @@ class Agreement(ConfigTestCase):
         self.write("")
         server = self.start(f"--config={self.path}")
         verdicts = set()
-        for number in range(self.FILES):
+        for number in range(self.FILES // 4 if sanitizer() else self.FILES):  # three processes for each
             text = "".join(chance.choice(self.PIECES) for _ in range(chance.randrange(9)))
             if "handler-option" in text:
                 text += "\nhandler=nosuch\n"  # else it is the handler's to judge, which a reload does not load

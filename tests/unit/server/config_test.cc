@@ -121,13 +121,15 @@ TEST_CASE(
     "configuration: each setting means the same as on the command line, however it is written") {
   // Fails when order, quotes, brackets, blanks, line ends or comments change what a file says.
   std::mt19937 random(10);
-  const auto any = [&random](std::initializer_list<const char*> choices) {
-    return std::string(choices.begin()[random() % choices.size()]);
+  std::string text;
+  const auto append_any = [&](std::initializer_list<const char*> choices) {
+    text.append(choices.begin()[random() % choices.size()]);
   };
   const ConfigFile file("");
   for (int i = 0; i < 300; ++i) {
     Texts arguments;
-    std::string text = any({"", "\xef\xbb\xbf"});
+    text.clear();
+    append_any({"", "\xef\xbb\xbf"});
     Texts given;
     for (auto count = random() % 12; count > 0; --count) {
       const Sample& sample = kSamples[random() % std::size(kSamples)];
@@ -136,15 +138,17 @@ TEST_CASE(
       if (!repeatable && std::ranges::find(given, name) != given.end()) continue;
       given.push_back(name);
       arguments.push_back("--" + name + "=" + sample.value);
-      std::string value = sample.value;
-      if (random() % 3 == 0) {
-        value.insert(0, "\"").append("\"");
-        if (repeatable && random() % 2 == 0)
-          value.insert(0, any({"[", "[ "})).append(any({"]", " ]"}));
-      }
-      text += any({"", "", "# x=1\n", "\n", "; workers=none\n", " \t\r\n"});
-      text.append(any({"", " ", "\t"})).append(name).append(any({"=", " = ", "=\t"})).append(value);
-      text += any({"", " ", "\t "}) + any({"\n", "\r\n"});
+      const bool quoted = random() % 3 == 0;
+      const bool in_list = quoted && repeatable && random() % 2 == 0;
+      append_any({"", "", "# x=1\n", "\n", "; workers=none\n", " \t\r\n"});
+      append_any({"", " ", "\t"});
+      text.append(name);
+      append_any({"=", " = ", "=\t"});
+      if (in_list) append_any({"[", "[ "});
+      text.append(quoted ? "\"" : "").append(sample.value).append(quoted ? "\"" : "");
+      if (in_list) append_any({"]", " ]"});
+      append_any({"", " ", "\t "});
+      append_any({"\n", "\r\n"});
     }
     CAPTURE(text);
     file.write(text);
