@@ -7,7 +7,7 @@ import re
 import string
 import subprocess
 
-from harness import ServerTestCase, sanitizer
+from harness import USAGE_ERROR, ServerTestCase, sanitizer
 from timing import wait_until
 
 # What login calls.
@@ -127,7 +127,7 @@ class Malformed(PasswordTestCase):
         for option in ("method=md5crypt", "method=", "method=descrypt", "cost=12", "cost=-1", "cost=", "cost=x"):
             with self.subTest(option=option):
                 server = self.launch(f"--handler-option={option}", handler="password")
-                self.assertEqual(server.wait_exit(), 1)
+                self.assertEqual(server.wait_exit(), USAGE_ERROR)
                 self.assertIn(option.split("=")[0], server.log())
                 server.kill()
 
