@@ -81,11 +81,12 @@ class DeafManager(ServerTestCase):
         """Fails when a stop waits for a manager that does not read for longer than its bound, or harms clients."""
         server = self.start_unheard()
         client = self.connect(server)
-        client.send("sleep 100")
+        client.send("sleep 300")
         server.wait_for_log(self.TOLD)
+        server.wait_for_stats(lambda s: s["active_workers"] == 1, "the request has come")
         stop = Stopwatch()
         server.signal()
-        self.assertEqual(client.rest(), ["result: slept 100 ms"])
+        self.assertEqual(client.rest(), ["result: slept 300 ms"])
         self.assertEqual(server.wait_exit(), 0)
         self.assert_quick(stop.seconds, 3)
 

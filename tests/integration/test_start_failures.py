@@ -24,10 +24,11 @@ class TooLittle(ServerTestCase):
         self.assertEqual(server.notify.named("READY"), [])
 
     def test_memory(self):
-        """Fails when an allocation at the start that cannot be had ends in an abort, or without one line."""
+        """Fails when an allocation before the first thread that cannot be had ends in an abort, or without one line."""
         path = f"{self.temporary_directory()}/socket"
         failed = 0
-        for number in range(50, 2000, 47):  # the first are the libraries' own, before there is a main()
+        # The first are the libraries' own, before there is a main(); the later ones are many threads'.
+        for number in range(50, 1200, 29):
             server = self.launch(listen=(path,), prefix=(
                 "/usr/bin/env", f"LD_PRELOAD={PRELOADED}", f"FAIL_MALLOC={number}"))
             wait_until(lambda: server.notify.named("READY") or server.child.poll() is not None, "a start or an end")
