@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -33,6 +34,7 @@ std::string reply_too_long(std::size_t max_bytes);
 std::string timed_out(TimeUs timeout);  // said in ms, as the option is
 
 bool has_control_bytes(std::string_view text);
+void hide_control_bytes(std::span<char> text);  // they become '?'
 
 // Appends the whole reply line for `text` to `out`; control bytes of `text` become '?'.
 void append_reply(Outcome outcome, std::string_view text, std::string& out);

@@ -45,6 +45,7 @@ Admission::Verdict Admission::admit(Connection& connection, std::string_view lin
   task->connection = connection.id();
   task->sequence = connection.writer().reserve(line.size());
   task->number = next_number_++;
+  task->serial = connection.serial();
   task->text.assign(line);
   task->accepted_at = now;
   staged_.push_back(std::move(task));

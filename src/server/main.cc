@@ -10,6 +10,7 @@
 #include "server/log.h"
 #include "server/server.h"
 #include "server/sockets.h"
+#include "sys/crash_report.h"
 #include "sys/signal_fd.h"
 #include "sys/socket.h"
 #include "sys/thread.h"
@@ -43,6 +44,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
   prepare_descriptors(options);
   Server server(options, take_sockets(options), signals,
                 [&arguments] { return parse_command_line(arguments); });
+  crash_report::ExitWatch::come_first();  // now that the handler has been loaded
   const Server::End end = server.run();
   // Workers may be in a task that does not end; to join them would be to wait for it. The kernel
   // releases what they hold.
@@ -56,6 +58,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
 int main(int argc, char** argv) {
   using namespace pool_server;
   fill_standard_descriptors();
+  const crash_report::ExitWatch exit_watch;
   const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   const CommandLine command_line = parse_command_line(arguments);
   std::cout << command_line.answer << std::flush;
