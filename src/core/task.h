@@ -59,8 +59,8 @@ struct TaskState {
 struct Task : TaskState {
   Task() { reply.reserve(protocol::kInternalErrorReply.size()); }
 
-  std::string text;   // the request, without its line end
-  std::string reply;  // the whole reply line, once it has ended
+  std::string text;                  // the request, without its line end
+  std::string reply;                 // the whole reply line, once it has ended
   std::unique_ptr<TaskNotes> notes;  // what its handler told; null: nothing
 
   // As new, but for the capacity of the strings.

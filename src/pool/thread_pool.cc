@@ -75,10 +75,10 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
   std::size_t hopeless = 0;
   for (const auto& worker : workers_) {
     worker->take_back_if_begun_by(now - kLong, found.ended, taken_back_);
-    const Worker::Verdict verdict =
-        worker->judge(now, {.task_timeout = patience.task_timeout,
-                            .grace = grace,
-                            .may_give_up = stuck_.size() + found.stuck.size() < patience.max_stuck});
+    const Worker::Verdict verdict = worker->judge(
+        now, {.task_timeout = patience.task_timeout,
+              .grace = grace,
+              .may_give_up = stuck_.size() + found.stuck.size() < patience.max_stuck});
     found.look_again_by(verdict.look_again_at);
     if (verdict.overdue) found.overdue.push_back(*verdict.overdue);
     if (!verdict.past_saving) continue;
@@ -108,8 +108,8 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
 
 void ThreadPool::quarantine(const std::vector<Worker::Running>& stuck) {
   for (const Worker::Running& task : stuck) {
-    const auto worker = std::ranges::find(
-        workers_, task.worker, [](const auto& each) { return each->index(); });
+    const auto worker =
+        std::ranges::find(workers_, task.worker, [](const auto& each) { return each->index(); });
     stuck_.push_back(std::move(*worker));
     workers_.erase(worker);
   }

@@ -17,7 +17,8 @@ namespace pool_server {
 class ThreadPool {
  public:
   // Starts `workers` workers, or as many as can be had (see start_failure()). Throws
-  // std::system_error, or what make_handler threw, when not even one can be started; std::bad_alloc.
+  // std::system_error, or what make_handler threw, when not even one can be started;
+  // std::bad_alloc.
   ThreadPool(unsigned workers, std::size_t queue_capacity, HandlerFactory make_handler,
              CompletionQueue& completions);
   ThreadPool(const ThreadPool&) = delete;

@@ -54,9 +54,9 @@ class Worker {
 
   // How long a task may take, in µs.
   struct Patience {
-    TimeUs task_timeout = 0;    // 0: as long as it likes, and it is never past saving
-    TimeUs grace = 0;           // from when it was told to stop
-    bool may_give_up = false;   // a worker that lets it pass: another can take its place
+    TimeUs task_timeout = 0;   // 0: as long as it likes, and it is never past saving
+    TimeUs grace = 0;          // from when it was told to stop
+    bool may_give_up = false;  // a worker that lets it pass: another can take its place
   };
   struct Verdict {
     // Its time is over: its stop token is set and it is marked answered, which the caller now has

@@ -10,8 +10,9 @@ namespace pool_server::crash_report {
 // From here on, a signal that ends the process for a fault of its own (SIGSEGV, SIGBUS, SIGFPE,
 // SIGILL, SIGABRT) is told first, and then takes its default action, so that a core is dumped as
 // always. The message names `handler` (at most 200 bytes of it), the worker, the task and its
-// connection that the thread is in, and what the handler logged last in it; it goes to the journal with `message_id` where standard error is connected
-// there, else to standard error. It is dropped, never waited for.
+// connection that the thread is in, and what the handler logged last in it; it goes to the journal
+// with `message_id` where standard error is connected there, else to standard error. It is dropped,
+// never waited for.
 //
 // A signal for which something else has been set up already, a sanitizer say, is left alone.
 // Once, on the main thread, before any other thread starts.

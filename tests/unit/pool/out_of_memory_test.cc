@@ -61,7 +61,9 @@ TEST_CASE("task queue: popping takes no memory for slots that were expected") {
   TaskQueue queue(10);
   queue.set_wait_limits(/*limit=*/0, /*target=*/1'000);
   queue.expect_slots(5'000);
-  SUBCASE("and a target set later") { queue.set_wait_limits(0, 2'000); }
+  SUBCASE("and a target set later") {
+    queue.set_wait_limits(0, 2'000);
+  }
   REQUIRE(queue.push(task(1, "", /*slot=*/4'999)));
   std::atomic<std::size_t> popped = 0;
   {
@@ -80,7 +82,8 @@ TEST_CASE("task queue: popping takes no memory for slots that were expected") {
   CHECK(popped == 1);
 }
 
-TEST_CASE("memory that runs out while a pool starts or grows leaves no thread behind and hangs none") {
+TEST_CASE(
+    "memory that runs out while a pool starts or grows leaves no thread behind and hangs none") {
   Script script;
   CompletionQueue completions;
   const PthreadCalls before = pthread_calls();

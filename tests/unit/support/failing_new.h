@@ -13,7 +13,8 @@ class NoMemoryElsewhere {
   ~NoMemoryElsewhere();
 };
 
-// While it lives, the `count`th operator new from now on fails on the calling thread; that one only.
+// While it lives, the `count`th operator new from now on fails on the calling thread; that one
+// only.
 class OneFailure {
  public:
   explicit OneFailure(int count);

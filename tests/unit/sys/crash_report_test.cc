@@ -106,7 +106,8 @@ TEST_CASE("exit watch: whoever calls exit is told, and the process ends with 1 t
   Death death = told_of([] { ::exit(0); });
   CHECK(death.status == 1);
   CHECK(death.told ==
-        "pool-server: handler 'h' ended the process by exit(0) on worker-0, task 1 of connection 2\n");
+        "pool-server: handler 'h' ended the process by exit(0) on worker-0, task 1 of connection "
+        "2\n");
   death = told_of([] { ::quick_exit(0); });
   CHECK(death.status == 1);
   CHECK(death.told.find("by quick_exit() on worker-0") != std::string::npos);
