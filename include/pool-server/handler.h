@@ -27,9 +27,10 @@
 extern "C" {
 #endif
 
-/* The version of everything in this file. The server refuses a handler that was built for another
- * one. It changes with any change to what is below, and with no other. */
-#define POOL_SERVER_HANDLER_ABI 1u
+/* The version of everything in this file. It changes with any change to what is below, and with no
+ * other. The server serves handlers of this version and of those before it, and refuses others.
+ *   1   without pool_server_task.log, the last of its members */
+#define POOL_SERVER_HANDLER_ABI 2u
 
 /* flags: one instance for all workers. */
 #define POOL_SERVER_SHARED 1u
@@ -38,6 +39,13 @@ extern "C" {
 #define POOL_SERVER_RESULT 0 /* the reply is "result: " and what was appended */
 #define POOL_SERVER_ERROR 1  /* the reply is "ERROR: " and what was appended */
 #define POOL_SERVER_FAILED 2 /* the reply is "ERROR: internal error" */
+
+/* What log takes as its level: those of --log-level, and the reason of POOL_SERVER_FAILED. */
+#define POOL_SERVER_LOG_DEBUG 0
+#define POOL_SERVER_LOG_INFO 1
+#define POOL_SERVER_LOG_WARNING 2
+#define POOL_SERVER_LOG_ERROR 3
+#define POOL_SERVER_LOG_FAILURE 4
 
 /* One request. It lives until handle returns; all of it belongs to the thread that handle runs on.
  */
@@ -55,6 +63,11 @@ struct pool_server_task {
    * client will be told so whatever handle returns.
    * The reply may hold no control bytes (below 0x20, 0x7f): it is refused as a whole if it does. */
   int (*append)(struct pool_server_task* task, const char* bytes, size_t size);
+
+  /* Since version 2. A line for the server's log, which tells it with the worker, the task and the
+   * connection when handle has returned; never for the client. Control bytes in it become '?'. Of
+   * one task 8 lines and 1 KiB are kept, what is over is counted. A crash tells the last line. */
+  void (*log)(struct pool_server_task* task, int level, const char* text, size_t size);
 };
 
 struct pool_server_handler {

@@ -60,6 +60,24 @@ class Stop {
   const pool_server_task& task_;
 };
 
+// Tells of this request in the server's log, with its worker, task and connection; never the
+// client. For handle(), on its thread. What is too much for one request is left out.
+class Log {
+ public:
+  explicit Log(pool_server_task& task) : task_(task) {}
+  void error(std::string_view text) const { write(POOL_SERVER_LOG_ERROR, text); }
+  void warning(std::string_view text) const { write(POOL_SERVER_LOG_WARNING, text); }
+  void info(std::string_view text) const { write(POOL_SERVER_LOG_INFO, text); }
+  void debug(std::string_view text) const { write(POOL_SERVER_LOG_DEBUG, text); }
+
+ private:
+  void write(int level, std::string_view text) const {
+    task_.log(&task_, level, text.data(), text.size());
+  }
+
+  pool_server_task& task_;
+};
+
 // The --handler-option settings. One that the handler's constructor does not ask for is an error.
 class HandlerOptions {
  public:
@@ -105,7 +123,14 @@ namespace detail {
 // A function as a handler without instances of its own.
 template <auto function>
 struct FunctionHandler {
-  Reply handle(std::string_view request, const Stop& stop) { return function(request, stop); }
+  Reply handle(std::string_view request, const Stop& stop, const Log& log) {
+    if constexpr (std::is_invocable_v<decltype(function), std::string_view, const Stop&,
+                                      const Log&>) {
+      return function(request, stop, log);
+    } else {
+      return function(request, stop);
+    }
+  }
 };
 
 // The C interface to class H. Every exception ends here.
@@ -134,18 +159,30 @@ struct Adapter {
 
   static int handle(void* instance, pool_server_task* task) noexcept {
     try {
-      const Reply reply = static_cast<H*>(instance)->handle(
-          std::string_view(task->request, task->request_size), Stop(*task));
+      const std::string_view request(task->request, task->request_size);
+      const Reply reply = call(*static_cast<H*>(instance), request, Stop(*task), Log(*task));
       task->append(task, reply.text().data(), reply.text().size());
       return reply.is_error() ? POOL_SERVER_ERROR : POOL_SERVER_RESULT;
+    } catch (const std::exception& failure) {
+      task->log(task, POOL_SERVER_LOG_FAILURE, failure.what(), std::strlen(failure.what()));
     } catch (...) {
-      return POOL_SERVER_FAILED;
+      constexpr std::string_view kUnknown = "an exception of unknown type";
+      task->log(task, POOL_SERVER_LOG_FAILURE, kUnknown.data(), kUnknown.size());
     }
+    return POOL_SERVER_FAILED;
   }
 
   static void destroy(void* instance) noexcept { delete static_cast<H*>(instance); }
 
  private:
+  static Reply call(H& handler, std::string_view request, const Stop& stop, const Log& log) {
+    if constexpr (requires { handler.handle(request, stop, log); }) {
+      return handler.handle(request, stop, log);
+    } else {
+      return handler.handle(request, stop);
+    }
+  }
+
   static void explain(const char* reason, char* error, std::size_t error_size) noexcept {
     if (error_size == 0) return;
     const std::size_t length = std::min(std::strlen(reason), error_size - 1);
@@ -165,9 +202,11 @@ constexpr pool_server_handler describe(std::uint32_t flags) {
 
 // Exports a class with
 //   Reply handle(std::string_view request, const Stop& stop)
+// or, to tell something in the log,
+//   Reply handle(std::string_view request, const Stop& stop, const Log& log)
 // that is made from `const HandlerOptions&`, or from nothing where it has no options. What its
 // constructor throws keeps the server from starting; what handle() throws is "ERROR: internal
-// error".
+// error" for the client, and told in the log.
 //
 // POOL_SERVER_HANDLER: an instance for each worker, which needs no locks.
 #define POOL_SERVER_HANDLER(...)                              \

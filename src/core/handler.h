@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "core/options.h"
+
 namespace pool_server {
 
 enum class Outcome : unsigned char { kOk, kError };
@@ -20,6 +22,18 @@ class StopToken {
   ~StopToken() = default;
 };
 
+// Where a handler tells of the request it is at work on, to whoever reads the log; never the
+// client. Called by handle(), on its thread. What is too much is left out, and counted.
+class TaskLog {
+ public:
+  virtual void write(LogLevel level, std::string_view text) noexcept = 0;
+  // Why the reply will be an internal error, as what was thrown says it. The first reason counts.
+  virtual void failed(std::string_view reason) noexcept = 0;
+
+ protected:
+  ~TaskLog() = default;
+};
+
 // A work function: request text in, reply text out. The one interface a handler implements.
 //
 // Threads: each worker owns one Handler. It is created and destroyed on the main thread and
@@ -29,10 +43,12 @@ class StopToken {
 // handle() appends the reply's text to `reply` (empty on entry), without prefix or line end, never
 // gives its capacity away (a worker may have no other memory to answer with), and
 // says whether that text is a result or an error message. Control bytes in it reach the client as
-// '?'. A thrown exception answers the client with "ERROR: internal error".
+// '?'. A thrown exception answers the client with "ERROR: internal error"; its text is logged.
 class Handler {
  public:
   virtual ~Handler() = default;
+  // The log for its requests, before the first of them; it outlives the handler.
+  virtual void use_log(TaskLog&) {}
   virtual Outcome handle(std::string_view request, const StopToken& stop, std::string& reply) = 0;
 };
 

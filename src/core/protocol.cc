@@ -34,6 +34,10 @@ bool has_control_bytes(std::string_view text) {
   return std::ranges::any_of(text, is_control);
 }
 
+void hide_control_bytes(std::span<char> text) {
+  std::ranges::replace_if(text, is_control, '?');
+}
+
 void append_reply(Outcome outcome, std::string_view text, std::string& out) {
   out.append(prefix_of(outcome));
   const auto start = static_cast<std::ptrdiff_t>(out.size());

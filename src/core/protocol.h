@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -36,6 +37,7 @@ std::string timed_out(TimeUs timeout);  // said in ms, as the option is
 inline constexpr std::size_t kLongestPrefix = 9;
 
 bool has_control_bytes(std::string_view text);
+void hide_control_bytes(std::span<char> text);  // they become '?'
 
 // Appends the whole reply line for `text` to `out`; control bytes of `text` become '?'.
 void append_reply(Outcome outcome, std::string_view text, std::string& out);

@@ -7,6 +7,7 @@
 #include "core/handler.h"
 #include "core/ids.h"
 #include "core/protocol.h"
+#include "core/task_notes.h"
 
 namespace pool_server {
 
@@ -33,6 +34,7 @@ struct TaskState {
   std::uint64_t sequence = 0;  // place in the reply order of its connection
   std::uint64_t number = 0;    // counts all tasks of the server; names it in the log
   std::size_t charge = 0;      // bytes its connection is charged with until it is answered
+  std::uint64_t serial = 0;    // names its connection there, also when that has gone
 
   TimeUs accepted_at = 0;
   TimeUs begun_at = 0;  // on a worker
@@ -41,6 +43,7 @@ struct TaskState {
   bool answered = false;  // timed out: its client was answered without it
   Shed shed = Shed::kNo;
   bool cancelled = false;  // its client left, or the server gives up
+  bool failed = false;     // the handler threw, or said that it cannot: to be told
 
   struct Task* next = nullptr;  // link of the one list that owns it, if a list does
 };
@@ -57,13 +60,15 @@ struct TaskState {
 struct Task : TaskState {
   Task() { reply.reserve(protocol::kInternalErrorReply.size()); }
 
-  std::string text;   // the request, without its line end
-  std::string reply;  // the whole reply line, once it has ended
+  std::string text;                  // the request, without its line end
+  std::string reply;                 // the whole reply line, once it has ended
+  std::unique_ptr<TaskNotes> notes;  // what its handler told; null: nothing
 
   // As new, but for the capacity of the strings.
   void reset() {
     static_cast<TaskState&>(*this) = TaskState();
     text.clear();
+    notes.reset();
     reply.clear();
     reply.reserve(protocol::kInternalErrorReply.size());
   }

@@ -4,6 +4,7 @@
 #include <pool-server/handler.h>
 
 #include <array>
+#include <cstdint>
 #include <new>
 #include <stdexcept>
 #include <utility>
@@ -16,6 +17,8 @@ namespace pool_server {
 namespace {
 
 constexpr const char* kEntry = "pool_server_handler_entry";
+// Version 2 has a member more at the end of pool_server_task, which is ours to make.
+constexpr std::uint32_t kOldestAbi = 1;
 
 // A loaded shared object.
 class Library {
@@ -28,16 +31,17 @@ class Library {
   Library& operator=(const Library&) = delete;
   ~Library() { ::dlclose(handle_); }
 
-  // Of a handler with our version of the interface.
+  // Of a handler with a version of the interface that we have.
   const pool_server_handler& entry() const {
     const auto* entry = static_cast<const pool_server_handler*>(::dlsym(handle_, kEntry));
     if (entry == nullptr) {
       throw std::runtime_error(std::string("is no handler: it has no symbol ") + kEntry);
     }
     // Nothing else in it may be looked at before this.
-    if (entry->abi != POOL_SERVER_HANDLER_ABI) {
+    if (entry->abi < kOldestAbi || entry->abi > POOL_SERVER_HANDLER_ABI) {
       throw std::runtime_error("was built for version " + std::to_string(entry->abi) +
-                               " of the handler interface, this server has version " +
+                               " of the handler interface, this server has versions " +
+                               std::to_string(kOldestAbi) + " to " +
                                std::to_string(POOL_SERVER_HANDLER_ABI));
     }
     if ((entry->flags & ~POOL_SERVER_SHARED) != 0 || entry->handle == nullptr) {
@@ -78,15 +82,18 @@ class Instance {
 
 // One request on its way through the interface.
 struct Call : pool_server_task {
-  Call(std::string_view text, const StopToken& stop_token, std::string& to, std::size_t max)
-      : pool_server_task{text.data(), text.size(), ask_to_stop, append_bytes},
+  Call(std::string_view text, const StopToken& stop_token, std::string& to, std::size_t max,
+       TaskLog* task_log)
+      : pool_server_task{text.data(), text.size(), ask_to_stop, append_bytes, log_line},
         stop(stop_token),
         reply(to),
-        max_reply(max) {}
+        max_reply(max),
+        journal(task_log) {}
 
   const StopToken& stop;
   std::string& reply;
   const std::size_t max_reply;
+  TaskLog* const journal;
   bool too_long = false;
 
  private:
@@ -105,6 +112,24 @@ struct Call : pool_server_task {
     }
     return call.too_long ? -1 : 0;
   }
+
+  static void log_line(pool_server_task* task, int level, const char* text, std::size_t size) {
+    TaskLog* const log = static_cast<Call*>(task)->journal;
+    if (log == nullptr) return;
+    const std::string_view line(text, size);
+    switch (level) {
+      case POOL_SERVER_LOG_DEBUG:
+        return log->write(LogLevel::kDebug, line);
+      case POOL_SERVER_LOG_INFO:
+        return log->write(LogLevel::kInfo, line);
+      case POOL_SERVER_LOG_WARNING:
+        return log->write(LogLevel::kWarning, line);
+      case POOL_SERVER_LOG_FAILURE:
+        return log->failed(line);
+      default:
+        return log->write(LogLevel::kError, line);
+    }
+  }
 };
 
 class PluginHandler final : public Handler {
@@ -117,11 +142,14 @@ class PluginHandler final : public Handler {
         instance_((own_ != nullptr ? own_.get() : shared)->get()),
         max_reply_(max_reply) {}
 
+  void use_log(TaskLog& log) override { log_ = &log; }
+
   Outcome handle(std::string_view request, const StopToken& stop, std::string& reply) override {
-    Call call(request, stop, reply, max_reply_);
+    Call call(request, stop, reply, max_reply_, log_);
     const int outcome = entry_.handle(instance_, &call);
     if (call.too_long) return refuse(protocol::reply_too_long(max_reply_), reply);
     if (outcome != POOL_SERVER_RESULT && outcome != POOL_SERVER_ERROR) {
+      if (log_ != nullptr) log_->failed("it gave no reason");  // counts only if that is so
       return refuse(protocol::kInternalError, reply);
     }
     if (protocol::has_control_bytes(reply)) return refuse(protocol::kBadReply, reply);
@@ -139,6 +167,7 @@ class PluginHandler final : public Handler {
   const std::unique_ptr<Instance> own_;
   void* const instance_;
   const std::size_t max_reply_;
+  TaskLog* log_ = nullptr;
 };
 
 std::runtime_error blame(const std::string& path, const std::runtime_error& fault) {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cassert>
+#include <exception>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "core/protocol.h"
@@ -12,9 +14,21 @@
 
 namespace pool_server {
 
+namespace {
+
+void answer_internal_error(Task& task) noexcept {
+  task.outcome = Outcome::kError;
+  wipe(task.reply);
+  assert(task.reply.capacity() >= protocol::kInternalErrorReply.size());
+  task.reply.assign(protocol::kInternalErrorReply);  // fits: see Task and Handler
+}
+
+}  // namespace
+
 Worker::Worker(unsigned index, TaskQueue& queue, CompletionQueue& completions,
                std::unique_ptr<Handler> handler)
     : index_(index), queue_(queue), completions_(completions), handler_(std::move(handler)) {
+  handler_->use_log(log_);
   outbox_.reserve(kMaxBatch);
   {
     const MutexLock lock(mutex_);
@@ -73,17 +87,34 @@ Task* Worker::begin_one(TimeUs now) {
 // The one place that catches what a handler throws. There may be no memory then.
 void Worker::compute(Task& task) {
   task.reply.clear();
-  crash_report::begin_task(index_, task.number);
+  log_.begin(task);
+  crash_report::begin_task(index_, task.number, task.serial);
   try {
     task.outcome = handler_->handle(task.text, token_, task.reply);
     protocol::make_reply(task.outcome, task.reply);
+  } catch (const std::exception& error) {
+    log_.failed(error.what());
+    answer_internal_error(task);
   } catch (...) {
-    task.outcome = Outcome::kError;
-    wipe(task.reply);
-    assert(task.reply.capacity() >= protocol::kInternalErrorReply.size());
-    task.reply.assign(protocol::kInternalErrorReply);  // fits: see Task and Handler
+    log_.failed("an exception of unknown type");
+    answer_internal_error(task);
   }
   crash_report::end_task();
+}
+
+void Worker::Log::write(LogLevel level, std::string_view text) noexcept {
+  crash_report::note(text);
+  if (TaskNotes* const notes = this->notes()) notes->add(level, text);
+}
+
+void Worker::Log::failed(std::string_view reason) noexcept {
+  task_->failed = true;
+  if (TaskNotes* const notes = this->notes()) notes->fail(reason);
+}
+
+TaskNotes* Worker::Log::notes() noexcept {
+  if (task_->notes == nullptr) task_->notes.reset(new (std::nothrow) TaskNotes);
+  return task_->notes.get();
 }
 
 bool Worker::Token::stop_requested() const {
@@ -168,6 +199,7 @@ Worker::Running Worker::describe() const {
   return {running_->connection,
           running_->sequence,
           running_->number,
+          running_->serial,
           running_->charge,
           running_->begun_at,
           running_->begun_at - running_->accepted_at,

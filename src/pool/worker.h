@@ -42,6 +42,7 @@ class Worker {
     ConnectionId connection;
     std::uint64_t sequence = 0;
     std::uint64_t number = 0;
+    std::uint64_t serial = 0;  // of the connection
     std::size_t charge = 0;
     TimeUs begun_at = 0;
     TimeUs waited = 0;
@@ -98,6 +99,19 @@ class Worker {
     Worker& worker_;
   };
 
+  // The thread's side of what the handler logs.
+  class Log final : public TaskLog {
+   public:
+    void begin(Task& task) { task_ = &task; }
+    void write(LogLevel level, std::string_view text) noexcept override;
+    void failed(std::string_view reason) noexcept override;
+
+   private:
+    TaskNotes* notes() noexcept;  // null: there is no memory for them
+
+    Task* task_ = nullptr;
+  };
+
   void run();
   // Begins the first of the `count` tasks in popped_.
   Task* begin_batch(std::size_t count, TimeUs now) PS_EXCLUDES(mutex_);
@@ -111,6 +125,7 @@ class Worker {
   const unsigned index_;
   TaskQueue& queue_;
   CompletionQueue& completions_;
+  Log log_;  // worker thread only
   const std::unique_ptr<Handler> handler_;
   const Token token_{*this};
   TaskQueue::Sleeper sleeper_;

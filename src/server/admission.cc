@@ -54,6 +54,7 @@ Admission::Verdict Admission::admit(Connection& connection, std::string_view lin
   task->sequence = connection.writer().reserve(charge);
   task->charge = charge;
   task->number = next_number_++;
+  task->serial = connection.serial();
   task->text.assign(line);
   task->accepted_at = now;
   staged_.push_back(std::move(task));

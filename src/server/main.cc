@@ -14,6 +14,7 @@
 #include "server/log.h"
 #include "server/server.h"
 #include "server/sockets.h"
+#include "sys/crash_report.h"
 #include "sys/log_fd.h"
 #include "sys/service_manager.h"
 #include "sys/signal_fd.h"
@@ -69,6 +70,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
   const auto server =
       std::make_unique<Server>(options, take_sockets(options, std::move(passed)), signals,
                                [&arguments] { return parse_command_line(arguments); });
+  crash_report::ExitWatch::come_first();  // now that the handler has been loaded
   return run(*server);
 }
 
@@ -113,6 +115,7 @@ int fail(const char* reason, int exit_status) {
 
 int main(int argc, char** argv) {
   using namespace pool_server;
+  const crash_report::ExitWatch exit_watch;
   try {
     return start(argc, argv);
   } catch (const ConfigurationError& error) {

@@ -21,11 +21,6 @@ constexpr TimeUs kInspectSoon = 1'000;
 constexpr unsigned kTransitPause = 100;  // µs
 constexpr int kTransitTries = 1'000;
 
-// In the log; null: it has gone.
-std::string name_of(const Connection* connection) {
-  return connection == nullptr ? "-" : std::to_string(connection->serial());
-}
-
 }  // namespace
 
 PoolWatch::PoolWatch(const Options& options, ThreadPool& pool, CompletionQueue& completions,
@@ -109,6 +104,7 @@ void PoolWatch::deliver(std::vector<TaskPtr>& ended) {
   const bool debug = log::enabled(LogLevel::kDebug);
   for (TaskPtr& task : ended) {
     if (debug) log_computed(*task);
+    if (task->failed || task->notes != nullptr) tell_notes(*task);
     admission_.on_ended(*task);
     if (task->answered) pool_.came_back(task->worker);
     router_.deliver(std::move(task));
@@ -118,7 +114,7 @@ void PoolWatch::deliver(std::vector<TaskPtr>& ended) {
 
 void PoolWatch::log_computed(const Task& task) {
   if (task.shed != Task::Shed::kNo) return;
-  const std::string client = name_of(connections_.find(task.connection));
+  const std::string client = std::to_string(task.serial);
   const std::string worker = Worker::name(task.worker);
   const TimeUs run = task.ended_at - task.begun_at;
   log::write_for_thread(
@@ -131,11 +127,40 @@ void PoolWatch::log_computed(const Task& task) {
       fmt::format("computed task {} of connection {} in {} us", task.number, client, run));
 }
 
+// What the handler said of a task, told under the name of its worker.
+void PoolWatch::tell_notes(const Task& task) {
+  const std::string client = std::to_string(task.serial);
+  const std::string number = std::to_string(task.number);
+  const std::string worker = Worker::name(task.worker);
+  const auto tell = [&](LogLevel level, log::Event event, std::string_view what) {
+    log::write_for_thread(worker, level, event,
+                          {{"POOL_SERVER_CONNECTION", client},
+                           {"POOL_SERVER_TASK", number},
+                           {"POOL_SERVER_WORKER", worker}},
+                          fmt::format("task {} of connection {}: {}", number, client, what));
+  };
+  if (task.notes != nullptr) {
+    for (const TaskNotes::Line& line : task.notes->lines()) {
+      tell(line.level, "handler-log", line.text);
+    }
+    if (const std::size_t bytes = task.notes->left_out(); bytes > 0) {
+      tell(LogLevel::kWarning, "handler-log-cut",
+           fmt::format("{} bytes more of the handler's log are left out", bytes));
+    }
+  }
+  if (task.failed) {
+    const std::string_view reason =
+        task.notes == nullptr ? std::string_view() : task.notes->reason();
+    tell(LogLevel::kWarning, "handler-threw",
+         fmt::format("the handler failed: {}", reason.empty() ? "no reason is known" : reason));
+  }
+}
+
 void PoolWatch::answer_overdue(TimeUs now) {
   const std::string message = protocol::timed_out(options_.task_timeout);
   for (const Worker::Running& task : inspection_.overdue) {
     const Connection* connection = connections_.find(task.connection);
-    const std::string client = name_of(connection);
+    const std::string client = std::to_string(task.serial);
     log::write(LogLevel::kWarning, "task-timeout",
                {{"POOL_SERVER_CONNECTION", client},
                 {"POOL_SERVER_PEER", connection == nullptr ? "-" : connection->peer()},
@@ -155,7 +180,8 @@ void PoolWatch::report_stuck() {
   for (const Worker::Running& task : inspection_.stuck) {
     ++counters_.quarantined;
     log::write(LogLevel::kError, "worker-stuck",
-               {{"POOL_SERVER_TASK", std::to_string(task.number)},
+               {{"POOL_SERVER_CONNECTION", std::to_string(task.serial)},
+                {"POOL_SERVER_TASK", std::to_string(task.number)},
                 {"POOL_SERVER_WORKER", Worker::name(task.worker)}},
                fmt::format("{} does not come back from task {}: replaced, {} such",
                            Worker::name(task.worker), task.number, pool_.stuck()));

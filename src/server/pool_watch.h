@@ -43,6 +43,7 @@ class PoolWatch {
  private:
   void deliver(std::vector<TaskPtr>& ended);
   void log_computed(const Task& task);
+  void tell_notes(const Task& task);
   void answer_overdue(TimeUs now);
   void report_stuck();
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 
 #include "sys/journal.h"
@@ -36,8 +37,18 @@ struct Doing {
   bool task = false;
   unsigned worker = 0;
   std::uint64_t number = 0;
+  std::uint64_t connection = 0;
+  std::size_t noted = 0;  // bytes
+  std::array<char, 160> note{};
 };
 constinit thread_local Doing doing;
+
+// Between the begin and the end of ExitWatch.
+bool exits_are_watched = false;
+
+bool is_printable(char c) {
+  return static_cast<unsigned char>(c) >= ' ' && c != 0x7f;
+}
 
 // Text put together without the heap, as a signal handler must; what does not fit is cut.
 template <std::size_t capacity>
@@ -69,15 +80,16 @@ struct Setup {
 };
 Setup setup;
 
-bool tell_journal(std::string_view message, const Doing& was) {
+bool tell_journal(std::string_view message, const Doing& was, bool crashed = true) {
   if (!setup.to_journal) return false;
-  Text<1024> entry;
+  Text<1400> entry;
   entry << "MESSAGE=" << message << "\nPRIORITY=2\nSYSLOG_IDENTIFIER=pool-server\n"
-        << "POOL_SERVER_EVENT=crashed\nMESSAGE_ID=" << setup.message_id.view()
+        << "POOL_SERVER_EVENT=" << (crashed ? "crashed" : "handler-exited")
         << "\nPOOL_SERVER_HANDLER=" << setup.handler.view() << "\n";
+  if (crashed) entry << "MESSAGE_ID=" << setup.message_id.view() << "\n";
   if (was.task) {
     entry << "POOL_SERVER_WORKER=worker-" << was.worker << "\nPOOL_SERVER_TASK=" << was.number
-          << "\n";
+          << "\nPOOL_SERVER_CONNECTION=" << was.connection << "\n";
   }
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -90,7 +102,7 @@ bool tell_journal(std::string_view message, const Doing& was) {
 }
 
 void tell_stderr(std::string_view message) {
-  Text<512> line;
+  Text<800> line;
   line << "pool-server: " << message << "\n";
   // Opened anew as LogFd does it, not to write over what that has appended.
   const int reopened = open_stderr();
@@ -102,21 +114,30 @@ void tell_stderr(std::string_view message) {
   [[maybe_unused]] const ssize_t ignored = ::write(writable.fd, bytes.data(), bytes.size());
 }
 
+template <std::size_t capacity>
+void tell_where(Text<capacity>& message, const Doing& was) {
+  if (!was.task) {
+    message << "but in no task";
+    return;
+  }
+  message << "on worker-" << was.worker << ", task " << was.number << " of connection "
+          << was.connection;
+  if (was.noted > 0) {
+    message << ", having logged: " << std::string_view(was.note.data(), was.noted);
+  }
+}
+
 // Async-signal-safe, all of it.
 void on_fault(int signal, siginfo_t* info, void*) {
   const int saved_errno = errno;
   const Doing was = doing;
-  Text<400> message;
+  Text<600> message;
   message << "crashed by ";
   for (const Fault& fault : kFaults) {
     if (fault.signal == signal) message << fault.name;
   }
   message << " in handler '" << setup.handler.view() << "' ";
-  if (was.task) {
-    message << "on worker-" << was.worker << ", task " << was.number;
-  } else {
-    message << "but in no task";
-  }
+  tell_where(message, was);
   // Sent from outside, what this thread was doing is nobody's fault.
   const bool from_outside = info->si_code <= 0 && info->si_pid != ::getpid();
   Text<120> sender;
@@ -131,12 +152,32 @@ void on_fault(int signal, siginfo_t* info, void*) {
   if (info->si_code <= 0) ::raise(signal);
 }
 
+void end_by_exit(std::string_view call) {
+  if (!exits_are_watched) return;
+  Text<600> message;
+  const std::string_view handler = setup.handler.view();  // empty: nothing serves yet
+  message << (handler.empty() ? "a handler" : "handler '") << handler
+          << (handler.empty() ? "" : "'") << " ended the process by " << call << " ";
+  tell_where(message, doing);
+  if (!tell_journal(message.view(), doing, /*crashed=*/false)) tell_stderr(message.view());
+  ::_exit(1);
+}
+
+void on_exit_call(int status, void*) {
+  Text<32> call;
+  call << "exit(" << static_cast<std::uint64_t>(status & 0xff) << ")";
+  end_by_exit(call.view());
+}
+
+void on_quick_exit_call() {
+  end_by_exit("quick_exit()");
+}
+
 }  // namespace
 
 void install(std::string_view handler, std::string_view message_id) {
   for (const char c : handler) {
-    const bool printable = c >= ' ' && c != 0x7f;
-    setup.handler << std::string_view(printable ? &c : "?", 1);
+    setup.handler << std::string_view(is_printable(c) ? &c : "?", 1);
   }
   setup.message_id << message_id;
   setup.to_journal = stderr_is_journal();
@@ -150,12 +191,38 @@ void install(std::string_view handler, std::string_view message_id) {
   }
 }
 
-void begin_task(unsigned worker, std::uint64_t number) {
-  doing = {true, worker, number};
+void begin_task(unsigned worker, std::uint64_t number, std::uint64_t connection) {
+  doing.worker = worker;
+  doing.number = number;
+  doing.connection = connection;
+  doing.noted = 0;
+  doing.task = true;
 }
 
 void end_task() {
   doing.task = false;
+}
+
+void note(std::string_view text) {
+  text = text.substr(0, doing.note.size());
+  std::transform(text.begin(), text.end(), doing.note.begin(),
+                 [](char c) { return is_printable(c) ? c : '?'; });
+  doing.noted = text.size();
+}
+
+ExitWatch::ExitWatch() {
+  exits_are_watched = true;
+  come_first();
+}
+
+ExitWatch::~ExitWatch() {
+  exits_are_watched = false;
+}
+
+void ExitWatch::come_first() {
+  // No more than a warning is lost if there is no memory for it.
+  (void)::on_exit(on_exit_call, nullptr);
+  (void)::at_quick_exit(on_quick_exit_call);
 }
 
 AlternateStack::AlternateStack() {

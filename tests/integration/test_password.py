@@ -271,8 +271,8 @@ class Costs(PasswordTestCase):
 class Secrets(PasswordTestCase):
     MARK = b"Xq7#secret"
 
-    def in_memory(self, server):
-        """Where the mark is in the server's memory."""
+    def in_memory(self, server, what=re.compile(re.escape(MARK))):
+        """Where the mark, or what else is looked for, is in the server's memory."""
         found = []
         with open(f"/proc/{server.pid}/maps") as maps, open(f"/proc/{server.pid}/mem", "rb", 0) as memory:
             for line in maps:
@@ -287,7 +287,7 @@ class Secrets(PasswordTestCase):
                     except (OSError, OverflowError, ValueError):
                         continue
                     found += [f"{line.strip()}: {data[max(at.start() - 24, 0):at.end() + 8]!r}"
-                              for at in re.finditer(re.escape(self.MARK), data)]
+                              for at in what.finditer(data)]
         return found
 
     def secrets(self, server):
@@ -332,6 +332,21 @@ class Secrets(PasswordTestCase):
                 client.close()
                 server.wait_for_stats(lambda s: s["connections"] == 1, "all is done")
                 self.assertEqual(self.in_memory(server), [])
+
+    def test_no_piece_stays_in_memory(self):
+        """Fails when a piece of a request, such as a vector register holds, can be found after its reply."""
+        if sanitizer():
+            self.skipTest("a sanitizer's shadow memory is too large to look through")
+        for handler, form, options in (("digest", b"%s", ()), ("drill", b"echo %s", ()),
+                                       ("password", b"hash %s", ("--handler-option=cost=1",))):
+            with self.subTest(handler=handler):
+                server = self.start(*options, handler=handler)
+                client = self.connect(server)
+                for size in (8, 16, 31, 32, 64, 200, 500) * 4:
+                    client.ask(form % (100 * b"Xq7#y9")[:size])
+                client.close()
+                server.wait_for_stats(lambda s: s["connections"] == 1, "all is done")
+                self.assertEqual(self.in_memory(server, re.compile(b"Xq7#y9Xq")), [])
 
     def test_nothing_is_logged(self):
         """Fails when a password is logged, at any level."""

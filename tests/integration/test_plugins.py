@@ -29,6 +29,14 @@ class Requests(PluginTestCase):
         self.assertEqual(client.ask(b"a\0b"), "ERROR: the handler's reply has control bytes")
         self.assertEqual(client.ask(""), "ERROR: empty request")
 
+    def test_handler_of_the_first_version(self):
+        """Fails when a handler built for an older version of the interface is refused, or not served as it was."""
+        server = self.start_plugin("first_version")
+        client = self.connect(server)
+        client.send("some text", "fail", "more")
+        self.assertEqual(client.lines(3), ["result: some text", "ERROR: internal error", "ERROR: internal error"])
+        server.wait_for_log(r"warning \[worker-\d\] task 2 of connection \d+: the handler failed: it gave no reason")
+
     def test_results_and_errors(self):
         """Fails when a reply loses its kind, or is mixed up with another's."""
         client = self.connect(self.start_plugin("unruly"))
@@ -135,7 +143,8 @@ class Refused(ServerTestCase):
         self.check("/nonexistent/handler.so", told="/nonexistent/handler.so.*cannot be loaded.*No such file")
         self.check(text, told="text.so.*cannot be loaded.*(invalid ELF header|file too short)")
         self.check(plugin("no_handler"), told="no_handler.so' is no handler: .*pool_server_handler_entry")
-        self.check(plugin("other_version"), told="was built for version 4711 of the handler interface.* version 1$")
+        self.check(plugin("other_version"),
+                   told="was built for version 4711 of the handler interface.* versions 1 to 2$")
         self.check("nosuch", told="no handler 'nosuch'.*digest", status=USAGE_ERROR)
 
     def test_what_does_not_start(self):
@@ -169,6 +178,79 @@ class Refused(ServerTestCase):
             ended = run_to_end("--check-config", str(config))
             self.assertEqual(ended.returncode, RUNTIME_ERROR if told else 0, ended.stderr)
             self.assertIn(told or "", ended.stderr)
+
+
+class Logs(PluginTestCase):
+    def test_lines(self):
+        """Fails when what a handler logs is lost, is told under another's name, or cannot be told from our own."""
+        for level in ("error", "warning", "info", "debug"):
+            server = self.start_plugin("unruly", "--workers=1", "--log-level=debug")
+            self.assertEqual(self.connect(server).ask("echo x"), "result: x")
+            self.assertEqual(self.connect(server).ask(f"log {level} a {level}\x1b[1m"), "result: logged")
+            server.wait_for_log(rf"{level} \[worker-0\] task 2 of connection 2: a {level}\?\[1m$")
+        server = self.start_plugin("plain")
+        self.assertEqual(self.connect(server).ask("from C"), "result: from C")
+        server.wait_for_log(r"info \[worker-\d\] task 1 of connection 1: from C$")
+
+    def test_levels(self):
+        """Fails when lines below --log-level are told."""
+        server = self.start_plugin("unruly", "--log-level=warning", listen=(f"{self.temporary_directory()}/socket",))
+        client = self.connect(server)
+        client.send("log debug one", "log info two", "log error three")
+        self.assertEqual(client.lines(3), ["result: logged"] * 3)
+        server.wait_for_log("error .*three")
+        self.assertEqual(server.log_lines("one|two"), [])
+
+    def test_too_much(self):
+        """Fails when one task fills the log or memory, or what was left out is not told."""
+        server = self.start_plugin("unruly", "--workers=1")
+        client = self.connect(server)
+        self.assertEqual(client.ask("log-much 100000"), "result: logged")
+        server.wait_for_log(r"warning \[worker-0\] task 1 of connection 1: 9999200 bytes more of the handler's log")
+        self.assertLessEqual(len(server.log_lines("xxx")), 8)
+        self.assertEqual(client.ask("echo x"), "result: x")
+
+    def test_what_is_thrown(self):
+        """Fails when the log does not tell why a handler failed, or its client is told."""
+        server = self.start_plugin("unruly", "--workers=1")
+        client = self.connect(server)
+        self.assertEqual(client.ask("throw up\x1b"), "ERROR: internal error")
+        server.wait_for_log(r"warning \[worker-0\] task 1 of connection 1: the handler failed: not for clients: up\?$")
+        server = self.start_plugin("unruly", "--workers=1")
+        self.assertEqual(self.connect(server).ask("throw-int"), "ERROR: internal error")
+        server.wait_for_log("task 1 of connection 1: the handler failed: an exception of unknown type$")
+        server = self.start("--workers=1")  # one that is built in
+        self.assertEqual(self.connect(server).ask("throw"), "ERROR: internal error")
+        server.wait_for_log("task 1 of connection 1: the handler failed: thrown as asked$")
+
+
+class Exits(PluginTestCase):
+    def test_in_a_task(self):
+        """Fails when a handler that ends the process does so with status 0, in silence, or with a crash."""
+        for request, call in (("exit 0", r"exit\(0\)"), ("exit 3", r"exit\(3\)"), ("quick-exit", r"quick_exit\(\)")):
+            for name in ("unruly", "unruly_shared"):
+                with self.subTest(request=request, name=name):
+                    server = self.start_plugin(name, "--workers=4")
+                    client = self.connect(server)
+                    self.assertEqual(client.ask("echo x"), "result: x")
+                    client.send(request)
+                    self.assertEqual(server.wait_exit(), RUNTIME_ERROR)
+                    server.kill()  # it is gone, as was asked
+                    told = rf"(?m)^pool-server: handler '.*{name}.so' ended the process by {call} " \
+                           r"on worker-\d, task 2 of connection 1$"
+                    self.assertEqual(len(re.findall(told, server.log())), 1, server.log())
+
+    def test_at_the_start(self):
+        """Fails when a handler that ends the process while it starts makes a start or a check succeed."""
+        options = (f"--handler={plugin('unruly')}", "--handler-option=exit=yes")
+        ended = run_to_end("--listen=127.0.0.1:0", *options)
+        self.assertEqual(ended.returncode, RUNTIME_ERROR)
+        self.assertRegex(ended.stderr, r"(?m)^pool-server: handler '.*unruly.so' ended the process by exit\(0\)")
+        config = Path(self.temporary_directory()) / "config"
+        config.write_text(f"handler={plugin('unruly')}\nhandler-option=exit=yes\n")
+        ended = run_to_end("--check-config", str(config))
+        self.assertEqual(ended.returncode, RUNTIME_ERROR)
+        self.assertRegex(ended.stderr, r"(?m)^pool-server: a handler ended the process by exit\(0\)")
 
 
 class Reloads(PluginTestCase):
@@ -207,7 +289,18 @@ class Crashes(PluginTestCase):
                 server.wait_for_workers(1)
                 self.crash(server, request, by)
                 self.assertRegex(server.log(), rf"(?m)^pool-server: crashed by {by.name} in handler "
-                                               rf"'{re.escape(plugin('unruly'))}' on worker-0, task 2$")
+                                               rf"'{re.escape(plugin('unruly'))}' on worker-0, "
+                                               r"task 2 of connection 1$")
+
+    def test_the_message_has_the_last_log_line(self):
+        """Fails when a crash does not tell what the handler logged last, or tells that of another task."""
+        for request, told in (("segv \x1bfactor \xe9", r", having logged: \?factor \xe9"), ("segv", "")):
+            with self.subTest(request=request):
+                server = self.start_plugin("unruly", "--workers=1", limits={"CORE": 0})
+                self.assertEqual(self.connect(server).ask("log info of another task"), "result: logged")
+                self.crash(server, request, signal.SIGSEGV)
+                self.assertRegex(server.log(), rf"(?m)^pool-server: crashed by SIGSEGV .* on worker-0, task 3 of "
+                                               rf"connection 2{told}$")
 
     def test_a_signal_from_outside(self):
         """Fails when a fault signal that another process sends is not obeyed, or the handler is blamed for it."""
@@ -242,6 +335,45 @@ class Crashes(PluginTestCase):
         self.crash(server, "segv", signal.SIGSEGV)
 
 
+class InTheJournal(JournalTestCase):
+    def start_with_plugin(self):
+        return self.start_with_journal("stderr", f"--handler={plugin('unruly')}", "--workers=1", handler=None)
+
+    def where(self, record):
+        return tuple(record["POOL_SERVER_" + name] for name in ("WORKER", "TASK", "CONNECTION"))
+
+    def test_what_handlers_say(self):
+        """Fails when a handler's lines and failures are no events, or lack what they are asked by."""
+        server, journal, _ = self.start_with_plugin()
+        client = self.connect(server)
+        records = self.records(journal)  # its socket takes but a few at a time
+        for request, reply in (("log error some text", "result: logged"), ("throw", "ERROR: internal error"),
+                               ("log-much 1", "result: logged"), (f"log info {2000 * 'x'}", "result: logged")):
+            self.assertEqual(client.ask(request), reply)
+            records += self.records(journal)
+        self.assertEqual(server.stop(), 0)
+        events = {record["POOL_SERVER_EVENT"]: record for record in reversed(records + self.records(journal))}
+        said, thrown, cut = events["handler-log"], events["handler-threw"], events["handler-log-cut"]
+        self.assertEqual((said["PRIORITY"], *self.where(said)), ("3", "worker-0", "1", "1"))
+        self.assertIn("some text", said["MESSAGE"])
+        self.assertEqual((thrown["PRIORITY"], *self.where(thrown)), ("4", "worker-0", "2", "1"))
+        self.assertIn("not for clients", thrown["MESSAGE"])
+        self.assertEqual((cut["PRIORITY"], *self.where(cut)), ("4", "worker-0", "4", "1"))
+
+    def test_exit(self):
+        """Fails when a handler that ends the process is no event in the journal, or lacks what it is asked by."""
+        server, journal, stderr = self.start_with_plugin()
+        self.connect(server).send("exit 0")
+        self.assertEqual(server.wait_exit(), RUNTIME_ERROR)
+        server.kill()
+        last = self.records(journal)[-1]
+        self.assertEqual(last["POOL_SERVER_EVENT"], "handler-exited")
+        self.assertEqual((last["PRIORITY"], *self.where(last)), ("2", "worker-0", "1", "1"))
+        self.assertEqual(last["POOL_SERVER_HANDLER"], plugin("unruly"))
+        with open(stderr) as file:
+            self.assertEqual(file.read(), "")
+
+
 class CrashesInTheJournal(JournalTestCase):
     def test_crash(self):
         """Fails when a crash is no event in the journal, or lacks what it is asked by."""
@@ -260,6 +392,7 @@ class CrashesInTheJournal(JournalTestCase):
         self.assertEqual(last["POOL_SERVER_HANDLER"], plugin("unruly"))
         self.assertEqual(last["POOL_SERVER_WORKER"], "worker-0")
         self.assertEqual(last["POOL_SERVER_TASK"], "1")
+        self.assertEqual(last["POOL_SERVER_CONNECTION"], "1")
         self.assertRegex(last["MESSAGE_ID"], "^[0-9a-f]{32}$")
         self.assertIn("crashed by SIGSEGV", last["MESSAGE"])
         with open(stderr) as file:

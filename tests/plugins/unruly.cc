@@ -4,7 +4,10 @@
 //   options    journal=FILE  a line "create" or "destroy" there for each instance
 //              prefix=TEXT   before what echo answers
 //              broken=yes    does not start
-//   requests   echo TEXT, error TEXT, control, long N, throw, instance MS, wait, segv, abort, stack
+//              exit=yes      ends the process instead
+//   requests   echo TEXT, error TEXT, control, long N, throw [TEXT], throw-int, instance MS, wait,
+//              segv [TEXT], abort, stack, exit N, quick-exit,
+//              log LEVEL TEXT, log-much N
 
 #include <algorithm>
 #include <atomic>
@@ -34,20 +37,32 @@ class Unruly {
   explicit Unruly(const pool_server::HandlerOptions& options)
       : journal_(options.get("journal")), prefix_(options.get("prefix")), number_(instances++) {
     if (options.get("broken") == "yes") throw std::runtime_error("broken, as asked");
+    if (options.get("exit") == "yes") std::exit(0);
     note("create");
   }
   Unruly(const Unruly&) = delete;
   Unruly& operator=(const Unruly&) = delete;
   ~Unruly() { note("destroy"); }
 
-  Reply handle(std::string_view request, const pool_server::Stop& stop) {
+  Reply handle(std::string_view request, const pool_server::Stop& stop,
+               const pool_server::Log& log) {
     const std::string_view verb = request.substr(0, request.find(' '));
     const std::string argument(request.substr(std::min(verb.size() + 1, request.size())));
     if (verb == "echo") return prefix_ + argument;
     if (verb == "error") return Reply::error(argument);
     if (verb == "control") return "two\nlines";
     if (verb == "long") return std::string(std::stoul(argument), 'x');
-    if (verb == "throw") throw std::runtime_error("not for clients");
+    if (verb == "throw") {
+      throw std::runtime_error("not for clients" + (argument.empty() ? "" : ": " + argument));
+    }
+    if (verb == "throw-int") throw 7;
+    if (verb == "exit") std::exit(std::stoi(argument));
+    if (verb == "quick-exit") std::quick_exit(0);
+    if (verb == "log") return write(log, argument);
+    if (verb == "log-much") {
+      for (int i = std::stoi(argument); i > 0; --i) log.info(std::string(100, 'x'));
+      return "logged";
+    }
     if (verb == "instance") {
       std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(argument)));
       return std::to_string(number_);
@@ -56,13 +71,26 @@ class Unruly {
       while (!stop.requested()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       return Reply::error("stopped");
     }
-    if (verb == "segv") *static_cast<volatile int*>(nullptr) = 1;
+    if (verb == "segv") {
+      if (!argument.empty()) log.warning(argument);
+      *static_cast<volatile int*>(nullptr) = 1;
+    }
     if (verb == "abort") std::abort();
     if (verb == "stack") return std::to_string(use_up_the_stack(0));
     return Reply::error("invalid input");
   }
 
  private:
+  static Reply write(const pool_server::Log& log, const std::string& what) {
+    const std::string level = what.substr(0, what.find(' '));
+    const std::string text = what.substr(std::min(level.size() + 1, what.size()));
+    if (level == "error") log.error(text);
+    if (level == "warning") log.warning(text);
+    if (level == "info") log.info(text);
+    if (level == "debug") log.debug(text);
+    return "logged";
+  }
+
   void note(const char* what) const {
     if (!journal_.empty()) std::ofstream(journal_, std::ios::app) << what << '\n';
   }
