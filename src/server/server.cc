@@ -61,12 +61,12 @@ Server::End Server::run() {
   service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
   loop_.run();
-  const bool all_left = succession_.prepared() && succession_.hand_over();
+  const bool all_kept = !succession_.prepared() || succession_.hand_over();
   if (!drain_.cut_short()) {
     pool_.shutdown();
     log::write(LogLevel::kInfo, "stopped", {},
                fmt::format("stopped after {} tasks", counters_.completed));
-    return {};
+    return {.exit_status = all_kept ? 0 : kExitFailure};
   }
   watch_.report_abandoned_work();
   log::write(LogLevel::kWarning, "stopped", {},
@@ -74,7 +74,8 @@ Server::End Server::run() {
                          admission_.outstanding(), connections_.open()));
   if (watch_.pool_is_stuck()) service_manager::notify("WATCHDOG=trigger");
   // Carried over, nothing is lost but what a stuck worker had been given up with before.
-  const bool all_carried = all_left && admission_.outstanding() == admission_.awaited();
+  const bool all_carried = succession_.prepared() && all_kept &&
+                           admission_.outstanding() == admission_.awaited();
   return {.exit_status = all_carried ? 0 : kExitFailure, .workers_busy = true};
 }
 
