@@ -85,7 +85,7 @@ class FaultsAtTheNextStart(FaultsTestCase):
 
     def test_looking_at_what_was_left_fails_for_now(self):
         """Fails when a failing look at one descriptor costs more than its connection."""
-        for call, most in (("fcntl", 12), ("setsockopt", 4), ("getsockopt", 8)):
+        for call, most in (("fcntl", 16), ("setsockopt", 4), ("getsockopt", 8)):
             self.check_each(call, "ENOMEM", most)
 
     def test_told_before_it_is_closed(self):
@@ -117,7 +117,9 @@ class FaultsAtTheNextStart(FaultsTestCase):
         self.assertRegex(self.server.log(), r" error .*closed 1 connections .*No space left")
         self.assert_serves(self.meet())
 
-    def test_killed_before_it_serves(self):
+
+class KilledAtTheNextStart(FaultsTestCase):
+    def test_before_it_serves(self):
         """Fails when a start that is killed has taken the connections out of the store already."""
         for call, most in (("epoll_ctl", 7), ("recvmsg", 4), ("pread64", 4)):
             for number in range(1, most + 1):
@@ -278,18 +280,17 @@ class PassedListeners(FaultsTestCase):
         """Fails when a listener is closed because a call that looks at it failed: its clients wait for ever."""
         self.start_with_clients()
         self.end()
-        for call, most in (("getsockopt", 2), ("fstat,newfstatat", 0)):
-            for number in range(1, most + 1):
-                with self.subTest(call=call, number=number):
-                    self.launch_with(f"{call}:error=ENOMEM:when={number}")
-                    self.assertEqual(self.server.wait_exit(), RUNTIME_ERROR)
-                    line, = self.server.log().splitlines()
-                    self.assertIn("Cannot allocate memory", line)
+        for number in (1, 2):
+            with self.subTest(number=number):
+                self.launch_with(f"getsockopt:error=ENOMEM:when={number}")
+                self.assertEqual(self.server.wait_exit(), RUNTIME_ERROR)
+                line, = self.server.log().splitlines()
+                self.assertIn("Cannot allocate memory", line)
 
     def test_more_announced_than_passed(self):
         """Fails when descriptors of the server's own are taken for passed ones, and closed."""
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            server = self.launch(listen=(), env={"LISTEN_FDS": "8", "LISTEN_PID": "{pid}"},
+            server = self.launch(listen=(), env={"LISTEN_FDS": "3", "LISTEN_PID": "{pid}"},
                                  **{"pass": [listener.fileno()]})
             self.assertEqual(server.wait_exit(), RUNTIME_ERROR)
             line, = server.log().splitlines()
