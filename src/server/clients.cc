@@ -32,7 +32,7 @@ void see_out(int socket, const CarriedConnection& state) {
   std::string last = state.unsent;
   protocol::append_reply(Outcome::kError, protocol::kInternalError, last);
   (void)send(socket, last);
-  shut_down_sending(socket);
+  end_in_good_order(socket);
 }
 
 }  // namespace
@@ -140,7 +140,7 @@ void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
     connection->restore(std::move(state));
   } catch (...) {
     if (connection != nullptr) {
-      shut_down_sending(connection->descriptor());
+      end_in_good_order(connection->descriptor());
       connection->close(/*broken=*/true);
     } else if (socket.valid()) {
       see_out(socket.get(), state);

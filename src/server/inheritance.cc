@@ -30,7 +30,7 @@ bool make_usable(int socket) {
     set_nonblocking(socket);
     return true;
   } catch (const std::system_error&) {
-    shut_down_sending(socket);
+    end_in_good_order(socket);
     return false;
   }
 }
@@ -118,7 +118,7 @@ std::optional<Inheritance::Connection> Inheritance::next() {
 
 // Whatever else holds them (a store that was not emptied), their clients are to see the end.
 void Inheritance::end_strangers() {
-  for (const auto& [cookie, socket] : sockets_) shut_down_sending(socket.get());
+  for (const auto& [cookie, socket] : sockets_) end_in_good_order(socket.get());
   unknown_ += sockets_.size();
   sockets_.clear();
 }

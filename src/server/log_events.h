@@ -61,8 +61,8 @@ inline constexpr std::array kEvents = {
     EventInfo{"handed-over", "d779a3c3a08c488b9d4d534b057b7860"},
     EventInfo{"handover-failed", ""},
     EventInfo{"restored", "184ca17dce8c4afcbd63e42a5b78d055"},
-    EventInfo{"restore-incomplete", ""},
-    EventInfo{"restore-failed", ""},
+    EventInfo{"restore-incomplete", "", Repeats::kEachIsNews},
+    EventInfo{"restore-failed", "", Repeats::kEachIsNews},
     EventInfo{"log-dropped", ""},
 };
 

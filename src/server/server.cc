@@ -104,20 +104,20 @@ Server::End Server::serve() {
   service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
   loop_.run();
-  const bool all_left = succession_.prepared() && succession_.hand_over();
+  const bool all_kept = !succession_.prepared() || succession_.hand_over();
   if (!drain_.cut_short()) {
     pool_.shutdown();
     log::write(LogLevel::kInfo, "stopped", {},
                fmt::format("stopped after {} tasks", counters_.completed));
-    return {};
+    return {.exit_status = all_kept ? 0 : kExitFailure};
   }
-  return end_cut_short(all_left);
+  return end_cut_short(all_kept);
 }
 
-Server::End Server::end_cut_short(bool all_left) {
+Server::End Server::end_cut_short(bool all_kept) {
   if (watch_.pool_is_stuck()) service_manager::notify("WATCHDOG=trigger");
   // Carried over, nothing is lost but what a stuck worker had been given up with before.
-  if (all_left && admission_.outstanding() == admission_.awaited()) {
+  if (succession_.prepared() && all_kept && admission_.outstanding() == admission_.awaited()) {
     log::write(
         LogLevel::kInfo, "stopped", {},
         fmt::format("stopped after {} tasks, all else was handed over", counters_.completed));

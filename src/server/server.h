@@ -63,7 +63,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   // those that are open aside.
   void check_descriptors(std::size_t ending);
   void configure_queue();
-  End end_cut_short(bool all_left);
+  End end_cut_short(bool all_kept);
   void reload();
   void take_over(Options wanted);
   void drain(TimeUs now);

@@ -23,7 +23,7 @@ constexpr std::size_t kTrimAfter = 16 << 20;  // bytes
 
 // In good order: its client sees the end.
 void end(Connection& connection) {
-  shut_down_sending(connection.descriptor());
+  end_in_good_order(connection.descriptor());
   connection.close(/*broken=*/false);
 }
 
@@ -110,18 +110,23 @@ bool Succession::hand_over() {
   }
   handover_->begin(totals_of(counters_));
   std::vector<Connection*> carried;
+  std::vector<bool> owed;  // for each of `carried`
   std::size_t left_out = 0;
   std::size_t let_go = 0;  // bytes
+  bool all_kept = true;
   connections_.for_each([&](Connection& connection) {
     if (!connection.to_be_carried()) return;
     auto theirs = undone_of_slot.extract(connection.id().slot);
+    const bool is_owed = connection.writer().has_unsent() || connection.writer().unanswered() > 0;
     let_go += connection.writer().bytes_owed();
     if (write_down(connection,
                    theirs.empty() ? std::vector<TaskPtr>() : std::move(theirs.mapped()))) {
       carried.push_back(&connection);
+      owed.push_back(is_owed);
     } else {
       end(connection);
       ++left_out;
+      all_kept = all_kept && !is_owed;
     }
     if (let_go < kTrimAfter) return;
     let_go = 0;
@@ -134,6 +139,7 @@ bool Succession::hand_over() {
     } else {
       end(*carried[i]);
       ++left_out;
+      all_kept = all_kept && !owed[i];
     }
   }
   if (!handover_->fault().empty()) {
@@ -144,7 +150,7 @@ bool Succession::hand_over() {
   log::write(LogLevel::kInfo, "handed-over", {{"POOL_SERVER_CONNECTIONS", count}},
              fmt::format("handed over {} connections with {} requests, closed {} that did not fit",
                          count, requests, left_out));
-  return left_out == 0;
+  return all_kept;
 }
 
 // What it was owed is in the snapshot from now on, and nowhere else: nothing is held twice.

@@ -27,7 +27,7 @@ class Succession {
   bool prepare();
   bool prepared() const { return handover_.has_value(); }
   // At its end: leaves what is still open to the next process. Those that cannot be left are ended
-  // in good order. False: there were such.
+  // in good order. False: one of those was owed something.
   bool hand_over();
 
  private:

@@ -30,6 +30,11 @@ struct Message {
   msghdr header{};
 };
 
+// Reading failed for want of something, as opposed to there being nothing to read.
+bool may_succeed_later(int error) {
+  return error == ENOMEM || error == ENOBUFS || error == EMFILE || error == ENFILE || error == EIO;
+}
+
 bool send(int channel, const Message& message) {
   ssize_t sent = 0;
   do {
@@ -78,6 +83,7 @@ std::optional<FdMessage> FdReader::next() {
   // Each time anew: the offset belongs to the socket, which others hold, too.
   const int offset = static_cast<int>(offset_);
   if (::setsockopt(channel_, SOL_SOCKET, SO_PEEK_OFF, &offset, sizeof offset) != 0) {
+    if (may_succeed_later(errno)) throw_errno("read stored descriptors");
     return std::nullopt;
   }
   FdMessage found;
@@ -88,6 +94,7 @@ std::optional<FdMessage> FdReader::next() {
     size = ::recvmsg(channel_, &message.header,
                      MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   } while (size < 0 && errno == EINTR);
+  if (size < 0 && may_succeed_later(errno)) throw_errno("read stored descriptors");
   if (size <= 0) return std::nullopt;
   offset_ += static_cast<std::size_t>(size);  // of the whole message
   found.incomplete = (message.header.msg_flags & MSG_CTRUNC) != 0;

@@ -43,7 +43,7 @@ struct FdMessage {
 class FdReader {
  public:
   explicit FdReader(int channel) : channel_(channel) {}
-  // Nullopt: there are no more, or it is no channel.
+  // Nullopt: there are no more, or it is no channel. Throws std::system_error when it lacks memory.
   std::optional<FdMessage> next();
 
  private:

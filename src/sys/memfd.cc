@@ -32,6 +32,8 @@ void seal(int memfd) {
 
 std::optional<std::uint64_t> sealed_size(int fd, std::string_view& fault) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
+  // EINVAL: not such a file. EBADF: of O_PATH.
+  if (seals < 0 && errno != EINVAL && errno != EBADF) throw_errno("look at the seals of a memfd");
   if (seals < 0 || (seals & kSeals) != kSeals) {
     fault = "it was not completed";
     return std::nullopt;

@@ -16,6 +16,7 @@ void seal(int memfd);
 
 // The size in bytes of one that is sealed and whose content is really there: what has a size only,
 // as a file of 64 GiB that takes no memory, was not written by us. Otherwise nullopt, and why.
+// Throws std::system_error when it cannot be told.
 std::optional<std::uint64_t> sealed_size(int fd, std::string_view& fault);
 
 std::uint64_t file_size(int fd);  // throws std::system_error

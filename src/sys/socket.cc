@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstring>
 
 namespace pool_server {
 
@@ -105,6 +107,16 @@ std::size_t undelivered_output(int fd) {
 void shut_down_sending(int fd) {
   // Fails only when the peer has gone already, which the next receive tells.
   (void)::shutdown(fd, SHUT_WR);
+}
+
+void end_in_good_order(int fd) {
+  shut_down_sending(fd);
+  constexpr int kMostPieces = 256;  // 1 MiB; one that sends for ever is reset
+  std::array<char, 4096> piece;
+  for (int i = 0; i < kMostPieces; ++i) {
+    if (::recv(fd, piece.data(), piece.size(), MSG_DONTWAIT) <= 0) break;
+  }
+  ::explicit_bzero(piece.data(), piece.size());  // it may be secret
 }
 
 void set_nonblocking(int fd) {

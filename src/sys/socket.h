@@ -50,6 +50,10 @@ std::size_t unacknowledged_output(int fd);
 // the peer already; a FIN on its way counts as one.
 std::size_t undelivered_output(int fd);
 void shut_down_sending(int fd);
+// Makes the last reference to a socket one that can be closed in good order, as far as that goes
+// without waiting: our end of it is told, and what the peer has sent by now is dropped, as a close
+// over unread input would reset the connection and could take the last replies with it.
+void end_in_good_order(int fd);
 void set_nonblocking(int fd);
 void set_close_on_exec(int fd);
 // Small replies leave at once instead of waiting for the acknowledgement of the previous one. No

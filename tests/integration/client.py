@@ -109,12 +109,12 @@ class Client:
     def lines(self, count, timeout=PATIENCE):
         return [self.line(timeout) for _ in range(count)]
 
-    def rest(self, timeout=PATIENCE):
-        """Every line up to the end of the stream, which must be clean: no reset, no half line."""
+    def rest(self, timeout=PATIENCE, cut_off=False):
+        """Every line up to the end of the stream, which must be clean: no reset, no half line (unless `cut_off`)."""
         deadline = time.monotonic() + timeout
         while not self._ended:
             self._receive(deadline)
-        if self._half_line:
+        if self._half_line and not cut_off:
             raise AssertionError(f"the stream ended within a line: {self._half_line[:80]!r}")
         lines = [line.decode(errors="surrogateescape") for line in self._lines]
         self._lines.clear()

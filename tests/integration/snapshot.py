@@ -52,9 +52,13 @@ def snapshot(data, version=VERSION):
 def memfd(content, seals=ALL_SEALS):
     fd = os.memfd_create("snapshot", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, content)
+    seal(fd, seals)
+    return fd
+
+
+def seal(fd, seals=ALL_SEALS):
     if seals:
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    return fd
 
 
 def channel(*bunches):

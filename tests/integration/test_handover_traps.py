@@ -266,6 +266,7 @@ class Limits(RestartTestCase):
         self.assertEqual(stored + closed, self.COUNT)
         self.assertGreaterEqual(stored, self.LIMIT)
         self.start_next()
+        self.assertEqual(self.server.log_lines(" (warning|error) "), [])  # what was told once is not told again
         ended = [client for client in clients if client.has_input()]
         self.assertEqual(len(ended), closed)
         for client in ended:
