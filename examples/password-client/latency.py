@@ -1,12 +1,15 @@
 """What checking passwords does to everything else that an asyncio program serves.
 
-The program here answers pings of another process while logins come in, each one yescrypt verification. They are
-checked (a) in the event loop, (b) in a thread, (c) by pool-server, in turns; the table has the median of the rounds.
+The program here answers pings of another process while logins come in, each one verification of a hash. It is checked
+in the event loop, in a thread, or by pool-server, in turns; the table has the median of the rounds. Each kind of hash is
+verified by what Python programs use for it, as far as it is installed, and by pool-server:
+
+    yescrypt    the module crypt, which Python 3.13 has no more
+    bcrypt      python3-bcrypt
+    argon2id    python3-argon2, in as many threads as the hash has lanes: here one
 
     pool-server --handler password --listen /tmp/password.sock --workers 2 &
     python3 latency.py --socket /tmp/password.sock
-
-Needs Python 3.11 or 3.12: later ones have no module crypt.
 """
 
 import argparse
@@ -24,28 +27,57 @@ import warnings
 
 from verify import verify
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import crypt
-
 PASSWORD = "correct horse"
-HASH = crypt.crypt(PASSWORD, "$y$j9T$LdJMENpBABJJ3hIHjB1Bi.")  # yescrypt at its default cost, as in /etc/shadow
 PING_INTERVAL = 0.002
 STAMP = struct.Struct("d")
 
 
-# The three ways
+# The kinds of hashes: one of PASSWORD, and what checks it; None: not installed
 
-def matches(hash, password):
-    return hmac.compare_digest(crypt.crypt(password, hash), hash)
+def yescrypt():
+    hash = "$y$j9T$LdJMENpBABJJ3hIHjB1Bi.$CbmXE/O/0bCHlsAzIaBSSe6Q31ZVeM4OxkjSOnAQ3C6"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            import crypt
+    except ImportError:
+        return hash, None
+    return hash, lambda hash, password: hmac.compare_digest(crypt.crypt(password, hash), hash)
 
 
-async def in_event_loop(hash, password):
+def bcrypt():
+    hash = "$2b$10$LdJMENpBABJJ3hIHjB1Bi.JtYWqiAZtus46CgqyIEuf38Ie.oqD0i"
+    try:
+        import bcrypt
+    except ImportError:
+        return hash, None
+    return hash, lambda hash, password: bcrypt.checkpw(password.encode(), hash.encode())
+
+
+def argon2id():
+    # The least that OWASP recommends.
+    hash = "$argon2id$v=19$m=19456,t=2,p=1$TGRKTUVOcEJBQkpKM2hJSA$uvEztCyu7xYmrfVkorzjq+nxmQT8bx46zhd9ylfVFtw"
+    try:
+        import argon2
+    except ImportError:
+        return hash, None
+
+    def matches(hash, password):
+        try:
+            return argon2.PasswordHasher().verify(hash, password)
+        except argon2.exceptions.VerifyMismatchError:
+            return False
+    return hash, matches
+
+
+# The ways to check one
+
+async def in_event_loop(matches, hash, password):
     return matches(hash, password)
 
 
-async def in_thread(hash, password):
-    return await asyncio.to_thread(matches, hash, password)  # crypt.crypt keeps the GIL: the loop waits all the same
+async def in_thread(matches, hash, password):
+    return await asyncio.to_thread(matches, hash, password)
 
 
 # The other process: pings at a fixed pace, however long the answers take
@@ -75,15 +107,15 @@ async def answer_pings(connection):
     writer.close()
 
 
-async def login(check, number, durations):
+async def login(check, hash, number, durations):
     begin = time.monotonic()
     right = number % 2 == 0
-    if await check(HASH, PASSWORD if right else "wrong horse") != right:
+    if await check(hash, PASSWORD if right else "wrong horse") != right:
         raise RuntimeError(f"wrong answer to a {'right' if right else 'wrong'} password")
     durations.append(time.monotonic() - begin)
 
 
-async def program(connection, check, rate, seconds):
+async def program(connection, check, hash, rate, seconds):
     """Returns the logins done per second, and how long each took."""
     durations = []
     begin = time.monotonic()
@@ -91,18 +123,18 @@ async def program(connection, check, rate, seconds):
         tasks.create_task(answer_pings(connection))
         for number in range(round(rate * seconds)):
             await asyncio.sleep(begin + number / rate - time.monotonic())
-            tasks.create_task(login(check, number, durations))
+            tasks.create_task(login(check, hash, number, durations))
     return len(durations) / max(seconds, time.monotonic() - begin), durations
 
 
-def measure(check, rate, seconds):
+def measure(check, hash, rate, seconds):
     """One row of the table."""
     here, there = socket.socketpair()
     receive, send = multiprocessing.Pipe(duplex=False)
     pinger = multiprocessing.get_context("fork").Process(target=ping, args=(there, seconds, send), daemon=True)
     pinger.start()
     there.close()
-    logins, durations = asyncio.run(program(here, check, rate, seconds))
+    logins, durations = asyncio.run(program(here, check, hash, rate, seconds))
     pings = sorted(receive.recv())
     pinger.join()
     p99 = pings[len(pings) * 99 // 100]
@@ -112,7 +144,7 @@ def measure(check, rate, seconds):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--socket", default="/run/pool-server/password.sock", help="of pool-server --handler password")
-    parser.add_argument("--rate", type=float, default=20, help="logins per second (default 20)")
+    parser.add_argument("--rate", type=float, default=10, help="logins per second (default 10)")
     parser.add_argument("--seconds", type=float, default=4, help="of each way in each round (default 4)")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     options = parser.parse_args()
@@ -120,27 +152,30 @@ def main():
         parser.error("that is no login at all")
 
     in_pool_server = functools.partial(verify, path=options.socket)
-    try:
-        asyncio.run(in_pool_server(HASH, PASSWORD))
-    except OSError as error:
-        sys.exit(f"No pool-server at {options.socket} ({error.strerror}). Start one:\n"
-                 f"    pool-server --handler password --listen {options.socket} --workers 2")
-    except RuntimeError as error:
-        sys.exit(f"What listens at {options.socket} is no pool-server --handler password: {error}")
+    ways = {}
+    for kind in (yescrypt, bcrypt, argon2id):
+        hash, matches = kind()
+        if matches is not None:
+            ways[f"{kind.__name__}, in the event loop"] = functools.partial(in_event_loop, matches), hash
+            ways[f"{kind.__name__}, in a thread"] = functools.partial(in_thread, matches), hash
+        ways[f"{kind.__name__}, by pool-server"] = in_pool_server, hash
+        try:
+            asyncio.run(in_pool_server(hash, PASSWORD))
+        except OSError as error:
+            sys.exit(f"No pool-server at {options.socket} ({error}). Start one:\n"
+                     f"    pool-server --handler password --listen {options.socket} --workers 2")
+        except ValueError as error:
+            sys.exit(f"What listens at {options.socket} is no pool-server --handler password with {kind.__name__}: {error}")
 
-    ways = {"(a) event loop": in_event_loop, "(b) thread": in_thread, "(c) pool-server": in_pool_server}
     rows = {name: [] for name in ways}
     for _ in range(options.rounds):
-        for name, check in ways.items():
-            rows[name].append(measure(check, options.rate, options.seconds))
+        for name, (check, hash) in ways.items():
+            rows[name].append(measure(check, hash, options.rate, options.seconds))
 
-    print(f"{'':16}  ping p50     p99   worst   logins/s  login p50   (times in ms)")
-    p99 = {}
+    print(f"{'':28}  ping p50     p99   worst   logins/s  login p50   (times in ms)")
     for name in ways:
-        p50, p99[name], worst, logins, duration = map(statistics.median, zip(*rows[name]))
-        print(f"{name:16}{p50:10.2f}{p99[name]:8.2f}{worst:8.2f}{logins:11.1f}{duration:11.1f}")
-    a, b, c = p99.values()
-    print(f"p99 of pings: (a)/(c) = {a / c:.1f}, (b)/(c) = {b / c:.1f}")
+        p50, p99, worst, logins, duration = map(statistics.median, zip(*rows[name]))
+        print(f"{name:28}{p50:10.2f}{p99:8.2f}{worst:8.2f}{logins:11.1f}{duration:11.1f}")
 
 
 if __name__ == "__main__":

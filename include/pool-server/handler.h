@@ -50,8 +50,8 @@ extern "C" {
 /* One request. It lives until handle returns; all of it belongs to the thread that handle runs on.
  */
 struct pool_server_task {
-  /* The line without its end, at least one byte. Any byte but LF may be in it; no NUL follows it.
-   */
+  /* The line without its LF and one CR at its end: any bytes but LF, and at least one. (An empty
+   * line, and the line STATS, the server answers itself.) No NUL follows it. */
   const char* request;
   size_t request_size;
 
