@@ -53,7 +53,7 @@ def pattern(line):
         text = re.sub(r"\d+", r"\\d+", text)
     if re.match(r" *\d+ ", line):  # of ps
         text = re.sub(r"^(\\ )*\d+", r" *\\d+", text)
-    text = re.sub(r"(?<=\\\$)[\w\\/+.]{20,}", r"[\\w/+.]+", text)  # salts and tags
+    text = re.sub(r"(?<=\\\$)(?:[\w/]|\\[+.]){20,}", r"[\\w/+.]+", text)  # salts and tags
     return text.replace(re.escape(" ..."), r" .*").replace(r"\ ", " +")
 
 
