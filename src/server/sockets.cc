@@ -11,7 +11,7 @@
 namespace pool_server {
 
 StartingSockets take_sockets(const Options& options,
-                             std::vector<service_manager::PassedFd>&& passed) {
+                             std::vector<service_manager::PassedFd> passed) {
   StartingSockets sockets;
   bool any_unknown = false;
   for (auto& [fd, name] : passed) {

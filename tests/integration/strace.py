@@ -11,6 +11,9 @@ from pathlib import Path
 
 from timing import wait_until
 
+# The environment of a server that ends while it is traced: LeakSanitizer cannot work then.
+TRACED = {"ASAN_OPTIONS": "detect_leaks=0"}
+
 CALL = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)")
 
 

@@ -10,7 +10,7 @@ import unittest
 import snapshot
 from harness import RUNTIME_ERROR, parse_stats, sanitizer
 from manager import CONNECTIONS, RestartTestCase
-from strace import Strace, require_strace
+from strace import TRACED, Strace, require_strace
 from test_handover_snapshot import Predecessor
 from timing import wait_until
 
@@ -22,7 +22,7 @@ class FaultsTestCase(RestartTestCase):
     CLIENTS = 3
 
     def start_with_clients(self, *options):
-        self.start_next(*options)
+        self.start_next(*options, env=TRACED)
         clients = [self.meet(kind) for kind in ("tcp", "unix", "tcp")[:self.CLIENTS]]
         self.assert_serves(*clients)
         return clients
@@ -34,7 +34,7 @@ class FaultsTestCase(RestartTestCase):
         self.calls = f"{directory}/calls"
         # -D: the server keeps the process id that the environment names.
         self.server = self.launch_next(prefix=["strace", "-D", "-o", self.calls, "-e", f"trace={rule.split(':')[0]}",
-                                               "-e", f"inject={rule}"], **settings)
+                                               "-e", f"inject={rule}"], env=TRACED, **settings)
         return self.server
 
     def injected(self):

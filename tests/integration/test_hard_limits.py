@@ -8,7 +8,7 @@ import threading
 import unittest
 
 from harness import RUNTIME_ERROR, ServerTestCase, sanitizer
-from strace import Strace, require_strace
+from strace import TRACED, Strace, require_strace
 from timing import SLOWDOWN, Stopwatch, let_pass, wait_until
 
 
@@ -81,8 +81,7 @@ class NoMoreThreads(ServerTestCase):
         first_failing = threads + 1 + (1 if sanitizer() == "thread" else 0)  # whose runtime needs one
         prefix = ["strace", "-D", "-f", "-o", os.devnull, "-e", "trace=?clone,?clone3",
                   "-e", f"inject=?clone,?clone3:error=EAGAIN:when={first_failing}+"]
-        return self.launch(*options, prefix=prefix,
-                           env={"ASAN_OPTIONS": "detect_leaks=0"})  # which does not work under strace
+        return self.launch(*options, prefix=prefix, env=TRACED)
 
     def test_start_with_fewer_workers(self):
         """Fails when a thread that cannot be created ends the server, or is counted as a worker."""
