@@ -47,23 +47,30 @@ std::string Connection::peer() const {
 }
 
 void Connection::on_events(std::uint32_t events) {
-  if (closed()) return;
-  // HUP: both directions are shut, so nobody is left to read a reply.
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-    close(/*broken=*/phase_ == Phase::kServing);
-    return;
-  }
-  if ((events & EPOLLOUT) != 0) {
-    send_blocked_ = false;
-    host_.on_changed(*this);
-  }
-  if ((events & EPOLLIN) != 0) {
-    if (phase_ == Phase::kLingering) {
-      discard_input();
-    } else {
-      read();
+  attempt([&] {
+    if (closed()) return;
+    // HUP: both directions are shut, so nobody is left to read a reply.
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+      close(/*broken=*/phase_ == Phase::kServing);
+      return;
     }
-  }
+    if ((events & EPOLLOUT) != 0) {
+      send_blocked_ = false;
+      host_.on_changed(*this);
+    }
+    if ((events & EPOLLIN) != 0) {
+      if (phase_ == Phase::kLingering) {
+        discard_input();
+      } else {
+        read();
+      }
+    }
+  });
+}
+
+void Connection::fail(const std::exception& error) {
+  wipe(host_.buffers().scratch());  // it may have been in the middle of reading
+  host_.on_failed(*this, error);
 }
 
 void Connection::refuse(std::string_view text, bool linger) {
@@ -72,10 +79,12 @@ void Connection::refuse(std::string_view text, bool linger) {
 }
 
 void Connection::finish_up(Farewell farewell) {
-  draining_ = true;
-  to_be_carried_ = false;
-  farewell_ = farewell;
-  host_.on_changed(*this);
+  attempt([&] {
+    draining_ = true;
+    to_be_carried_ = false;
+    farewell_ = farewell;
+    host_.on_changed(*this);
+  });
 }
 
 Connection::Debt Connection::debt() const {
@@ -87,21 +96,25 @@ Connection::Debt Connection::debt() const {
 }
 
 void Connection::resume() {
-  if (closed() || to_be_carried_) return;
-  waiting_for_queue_ = false;
-  admit_lines();
-  host_.on_changed(*this);
+  attempt([&] {
+    if (closed() || to_be_carried_) return;
+    waiting_for_queue_ = false;
+    admit_lines();
+    host_.on_changed(*this);
+  });
 }
 
 void Connection::take_turn() {
-  waiting_for_turn_ = false;
-  if (closed() || to_be_carried_) return;
-  if (has_backlog()) {
-    admit_lines();
-  } else if (may_read()) {
-    read();
-  }
-  host_.on_changed(*this);
+  attempt([&] {
+    waiting_for_turn_ = false;
+    if (closed() || to_be_carried_) return;
+    if (has_backlog()) {
+      admit_lines();
+    } else if (may_read()) {
+      read();
+    }
+    host_.on_changed(*this);
+  });
 }
 
 void Connection::wait_for_turn() {
@@ -115,10 +128,12 @@ void Connection::starve() {
 }
 
 void Connection::memory_may_be_free() {
-  starved_ = false;
-  if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
-  if (!waiting_for_queue_ && !waiting_for_turn_ && !to_be_carried_) admit_lines();
-  host_.on_changed(*this);
+  attempt([&] {
+    starved_ = false;
+    if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
+    if (!waiting_for_queue_ && !waiting_for_turn_ && !to_be_carried_) admit_lines();
+    host_.on_changed(*this);
+  });
 }
 
 void Connection::reconfigure() {
@@ -143,9 +158,11 @@ void Connection::restore(CarriedConnection&& from) {
 }
 
 void Connection::prepare_to_carry() {
-  if (draining_) return;  // it is being seen out already
-  draining_ = to_be_carried_ = true;
-  host_.on_changed(*this);
+  attempt([&] {
+    if (draining_) return;  // it is being seen out already
+    draining_ = to_be_carried_ = true;
+    host_.on_changed(*this);
+  });
 }
 
 CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
@@ -163,30 +180,32 @@ CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
 }
 
 void Connection::settle() {
-  if (closed() || phase_ == Phase::kLingering) return;
-  if (writer_.has_unsent() && !send_blocked_) {
-    const IoResult sent = writer_.flush(socket_.get(), host_.buffers());
-    if (sent.status == IoStatus::kError) {
-      close(/*broken=*/true);
-      return;
+  attempt([&] {
+    if (closed() || phase_ == Phase::kLingering) return;
+    if (writer_.has_unsent() && !send_blocked_) {
+      const IoResult sent = writer_.flush(socket_.get(), host_.buffers());
+      if (sent.status == IoStatus::kError) {
+        close(/*broken=*/true);
+        return;
+      }
+      if (sent.bytes > 0) {
+        last_activity_ = host_.loop().now();
+        host_.on_sent(*this, sent.bytes);
+      }
+      send_blocked_ = writer_.has_unsent();
+      if (send_blocked_) {
+        blocked_since_ = host_.loop().now();
+        unread_when_blocked_ = unacknowledged_output(socket_.get());
+      }
     }
-    if (sent.bytes > 0) {
-      last_activity_ = host_.loop().now();
-      host_.on_sent(*this, sent.bytes);
+    if (!waiting_for_turn_ && may_admit_more()) admit_lines();
+    if (complete()) {
+      finish();
+    } else {
+      update_interest();
+      arm_timer();
     }
-    send_blocked_ = writer_.has_unsent();
-    if (send_blocked_) {
-      blocked_since_ = host_.loop().now();
-      unread_when_blocked_ = unacknowledged_output(socket_.get());
-    }
-  }
-  if (!waiting_for_turn_ && may_admit_more()) admit_lines();
-  if (complete()) {
-    finish();
-  } else {
-    update_interest();
-    arm_timer();
-  }
+  });
 }
 
 void Connection::close(bool broken) {
@@ -400,22 +419,24 @@ void Connection::arm_timer() {
 }
 
 void Connection::on_time(TimeUs now) {
-  if (phase_ == Phase::kLingering) {
-    if (farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0) {
-      host_.timers().arm(*this, now + kLookForDelivery);
-    } else if (farewell_ == Farewell::kDelivered) {
-      discard_input();
-    } else {
-      close(/*broken=*/false);
+  attempt([&] {
+    if (phase_ == Phase::kLingering) {
+      if (farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0) {
+        host_.timers().arm(*this, now + kLookForDelivery);
+      } else if (farewell_ == Farewell::kDelivered) {
+        discard_input();
+      } else {
+        close(/*broken=*/false);
+      }
+      return;
     }
-    return;
-  }
-  const Due due = next_due();
-  if (due.at <= now && !(due.expiry == Expiry::kSend && reads_on())) {
-    host_.on_expired(*this, due.expiry);
-  } else {
-    arm_timer();
-  }
+    const Due due = next_due();
+    if (due.at <= now && !(due.expiry == Expiry::kSend && reads_on())) {
+      host_.on_expired(*this, due.expiry);
+    } else {
+      arm_timer();
+    }
+  });
 }
 
 // A slow reader is one all the same: the kernel asks for more only when a good part of its buffer

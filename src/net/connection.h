@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,6 +39,17 @@ class Connection final : public EventSource, private Timer {
   std::string peer() const;  // address, for the log
 
   void on_events(std::uint32_t events) override;
+
+  // Does something for this client. What fails, for lack of memory for instance, costs this
+  // connection and no other. Whatever the loop or the host begins goes through here.
+  template <class Action>
+  void attempt(Action action) {
+    try {
+      action();
+    } catch (const std::exception& error) {
+      fail(error);
+    }
+  }
 
   // Sends `text` (a whole line) as the only thing this client hears, then ends the connection.
   void refuse(std::string_view text, bool linger);
@@ -101,6 +113,7 @@ class Connection final : public EventSource, private Timer {
     kLingering,  // all is said and our FIN is sent: discard input until the client closes too
   };
 
+  void fail(const std::exception& error);
   ConnectionLoad load();
   void settle_account();
   bool has_backlog() const;

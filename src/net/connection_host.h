@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <span>
 #include <string_view>
 
@@ -44,6 +45,9 @@ class ConnectionHost {
   virtual void on_changed(Connection& connection) = 0;
   // It has lines left over from its turn: give it another one in a later round, by take_turn().
   virtual void on_turn_over(Connection& connection) = 0;
+  // Something of its could not be done (attempt() has caught `error`): it is to be closed, whatever
+  // state it is in. Throws nothing.
+  virtual void on_failed(Connection& connection, const std::exception& error) = 0;
   // The descriptor is closed; the object goes at the end of the round. `broken`: reset or timed
   // out, as opposed to an end in good order.
   virtual void on_closed(Connection& connection, bool broken) = 0;

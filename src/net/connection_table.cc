@@ -6,6 +6,9 @@ namespace pool_server {
 
 Connection& ConnectionTable::add(UniqueFd&& socket, ConnectionHost& host) {
   if (free_.empty()) {
+    if (slots_.size() == slots_.capacity()) slots_.reserve(2 * slots_.size() + 1);
+    free_.reserve(slots_.capacity());
+    buried_.reserve(slots_.capacity());
     slots_.emplace_back();
     free_.push_back(static_cast<std::uint32_t>(slots_.size() - 1));
   }

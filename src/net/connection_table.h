@@ -17,7 +17,8 @@ class ConnectionTable {
   Connection& add(UniqueFd&& socket, ConnectionHost& host);
   // Null when that connection has gone, whoever is in its slot now.
   Connection* find(ConnectionId id);
-  // A connection was closed: it no longer counts, and its object goes at reap().
+  // A connection was closed: it no longer counts, and its object goes at reap(). Neither takes any
+  // memory.
   void bury(Connection& connection);
   void reap();  // end of the round
 
@@ -38,8 +39,8 @@ class ConnectionTable {
   };
 
   std::vector<Slot> slots_;
-  std::vector<std::uint32_t> free_;
-  std::vector<std::uint32_t> buried_;
+  std::vector<std::uint32_t> free_;    // of these two
+  std::vector<std::uint32_t> buried_;  // each has room for all slots
   std::size_t open_ = 0;
 };
 

@@ -27,16 +27,15 @@ void CompletionQueue::wake_loop() {
 
 bool CompletionQueue::take_or_sleep(std::vector<TaskPtr>& taken) {
   assert(taken.empty());
-  TaskChain posted;
   bool anything = false;
   {
     const MutexLock lock(mutex_);
-    posted.swap(posted_);
-    anything = std::exchange(woken_, false) || !posted.empty();
+    if (in_hand_.empty()) in_hand_.swap(posted_);
+    anything = std::exchange(woken_, false) || !in_hand_.empty();
     loop_sleeps_ = !anything;
   }
-  taken.reserve(posted.size());
-  while (!posted.empty()) taken.push_back(posted.pop());
+  taken.reserve(in_hand_.size());
+  while (!in_hand_.empty()) taken.push_back(in_hand_.pop());
   return anything;
 }
 

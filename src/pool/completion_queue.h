@@ -21,7 +21,7 @@ class CompletionQueue {
 
   // Loop thread. Moves everything posted into `taken`, which must be empty. Nothing there: the loop
   // is taken to sleep from now on, and the next post() signals the eventfd. Returns whether there
-  // was anything to take.
+  // was anything to take. Throws std::bad_alloc, and has lost nothing then: it comes the next time.
   bool take_or_sleep(std::vector<TaskPtr>& taken) PS_EXCLUDES(mutex_);
 
   // Readable when the loop was woken; the loop clears it.
@@ -32,6 +32,7 @@ class CompletionQueue {
   Mutex mutex_;
   TaskChain posted_ PS_GUARDED_BY(mutex_);
   bool loop_sleeps_ PS_GUARDED_BY(mutex_) = true;
+  TaskChain in_hand_;  // the loop's: taken out of posted_, and not yet moved on
   bool woken_ PS_GUARDED_BY(mutex_) = false;  // wake_loop() came while the loop was awake
 };
 

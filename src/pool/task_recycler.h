@@ -13,6 +13,8 @@ namespace pool_server {
 // state allocates nothing. Loop thread only.
 class TaskRecycler {
  public:
+  TaskRecycler() { spare_.reserve(kMaxSpare); }  // giving takes no memory
+
   TaskPtr take() {
     if (spare_.empty()) return std::make_unique<Task>();
     TaskPtr task = std::move(spare_.back());

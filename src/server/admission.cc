@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <new>
 #include <utility>
 
 #include "core/protocol.h"
@@ -98,6 +99,11 @@ void Admission::on_ended(const Task& task) {
 }
 
 void Admission::cancel(ConnectionId connection) {
+  try {
+    cancelled_.reserve(outstanding_);
+  } catch (const std::bad_alloc&) {
+    return;  // they are worked off for nobody
+  }
   pool_.cancel(connection, cancelled_);
   const auto theirs =
       std::stable_partition(staged_.begin(), staged_.end(),

@@ -1,5 +1,6 @@
 #include "server/clients.h"
 
+#include <cerrno>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -77,11 +78,13 @@ void Clients::feed_starved() {
     if (Connection* connection = connections_.find(id)) connection->memory_may_be_free();
   }
   if (starved_.empty()) return;
-  log::write(
-      LogLevel::kWarning, "memory-short", {},
-      fmt::format("{} clients wait for memory: {} of --max-memory {} are taken by requests "
-                  "and replies",
-                  starved_.size(), format_size(memory().held()), format_size(memory().limit())));
+  log::attempt([&] {
+    log::write(
+        LogLevel::kWarning, "memory-short", {},
+        fmt::format("{} clients wait for memory: {} of --max-memory {} are taken by requests "
+                    "and replies",
+                    starved_.size(), format_size(memory().held()), format_size(memory().limit())));
+  });
 }
 
 void Clients::settle() {
@@ -94,9 +97,6 @@ void Clients::settle() {
     connection->settle();
   }
   settling_.clear();
-  if (!starved_.empty() && !retry_starved_.armed()) {
-    timers().arm(retry_starved_, loop().now() + kRetryStarved);
-  }
   budget().refill();
   if (!starved_.empty() && !retry_starved_.armed()) {
     timers().arm(retry_starved_, loop().now() + kRetryStarved);
@@ -266,6 +266,15 @@ void Clients::on_expired(Connection& connection, Expiry expiry) {
   connection.finish_up(Connection::Farewell::kLinger);
 }
 
+void Clients::on_failed(Connection& connection, const std::exception& error) {
+  log::attempt([&] {
+    log::write(LogLevel::kWarning, "connection-failed",
+               {{"POOL_SERVER_CONNECTION", id_of(connection)}},
+               fmt::format("closing connection {}: {}", connection.serial(), error.what()));
+  });
+  connection.close(/*broken=*/true);
+}
+
 void Clients::on_closed(Connection& connection, bool broken) {
   peers_.remove(connection.id().slot);
   if (connection.writer().unanswered() > 0) admission_.cancel(connection.id());
@@ -300,6 +309,8 @@ void Clients::on_accepted(Listener& listener, UniqueFd socket) {
                fmt::format("connection {} from {}", connection.serial(), address));
   } catch (const std::system_error& error) {  // no memory for it in the kernel
     on_no_resources(error.code().value());
+  } catch (const std::bad_alloc&) {
+    on_no_resources(ENOMEM);
   }
 }
 
@@ -333,17 +344,20 @@ void Clients::refuse(UniqueFd socket, std::string_view reason) {
   protocol::append_reply(Outcome::kError, reason, text);
   Connection& connection = connections_.add(std::move(socket), *this);
   connection.refused = true;
-  connection.refuse(text, /*linger=*/++refused_ <= kLingeringRefusals);
+  ++refused_;
+  connection.attempt(
+      [&] { connection.refuse(text, /*linger=*/refused_ <= kLingeringRefusals); });
 }
 
 void Clients::on_no_resources(int error) {
-  if (!std::exchange(accept_failure_logged_, true)) {
-    log::write(LogLevel::kWarning, "accept-paused", {},
-               fmt::format("cannot accept connections for now: {}", std::strerror(error)));
-  }
   accept_paused_ = true;
   for (const auto& listener : listeners_) listener->pause();
   timers().arm(retry_accept_, loop().now() + kRetryAccept);
+  if (std::exchange(accept_failure_logged_, true)) return;
+  log::attempt([&] {
+    log::write(LogLevel::kWarning, "accept-paused", {},
+               fmt::format("cannot accept connections for now: {}", std::strerror(error)));
+  });
 }
 
 void Clients::on_accept_failed(Listener& listener, int error) {

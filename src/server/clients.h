@@ -73,6 +73,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_starved(Connection& connection) override { starved_.push_back(connection.id()); }
   void on_changed(Connection& connection) override;
   void on_turn_over(Connection& connection) override;
+  void on_failed(Connection& connection, const std::exception& error) override;
   void on_closed(Connection& connection, bool broken) override;
   std::size_t max_line() const override { return options_.max_line; }
   const ConnectionLimits& limits() const override { return limits_; }

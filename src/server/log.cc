@@ -183,6 +183,10 @@ bool enabled(LogLevel level) {
   return logger->should_log(to_spdlog(level));
 }
 
+void count_dropped() {
+  ++dropped.count;
+}
+
 void report_crashes(std::string_view handler) {
   crash_report::install(handler, Event("crashed").info().message_id);
 }

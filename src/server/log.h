@@ -2,6 +2,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <exception>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -34,6 +35,18 @@ void write(LogLevel level, Event event, std::initializer_list<Field> fields,
 // The same for what another thread did, whose name the line shows.
 void write_for_thread(std::string_view thread, LogLevel level, Event event,
                       std::initializer_list<Field> fields, std::string_view message);
+
+// For where a message is made of what may not be there, memory: `tell` logs, or nothing is logged,
+// and that is counted like what could not be written.
+void count_dropped();
+template <class Tell>
+void attempt(Tell tell) {
+  try {
+    tell();
+  } catch (const std::exception&) {
+    count_dropped();
+  }
+}
 
 // Tells how many messages were left out or dropped, as far as that is due at `now`. Returns when it
 // is to be called again; kNever: when something more has been logged.

@@ -37,6 +37,8 @@ inline constexpr std::array kEvents = {
     EventInfo{"handler-threw", ""},
     EventInfo{"connected", "", Repeats::kEachIsNews},
     EventInfo{"disconnected", ""},
+    EventInfo{"connection-failed", ""},
+    EventInfo{"out-of-memory", ""},
     EventInfo{"read", ""},
     EventInfo{"computed", ""},
     EventInfo{"sent", ""},

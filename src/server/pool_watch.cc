@@ -103,8 +103,8 @@ void PoolWatch::report_abandoned_work() {
 void PoolWatch::deliver(std::vector<TaskPtr>& ended) {
   const bool debug = log::enabled(LogLevel::kDebug);
   for (TaskPtr& task : ended) {
-    if (debug) log_computed(*task);
-    if (task->failed || task->notes != nullptr) tell_notes(*task);
+    if (debug) log::attempt([&] { log_computed(*task); });
+    if (task->failed || task->notes != nullptr) log::attempt([&] { tell_notes(*task); });
     admission_.on_ended(*task);
     if (task->answered) pool_.came_back(task->worker);
     router_.deliver(std::move(task));
@@ -159,32 +159,38 @@ void PoolWatch::tell_notes(const Task& task) {
 void PoolWatch::answer_overdue(TimeUs now) {
   const std::string message = protocol::timed_out(options_.task_timeout);
   for (const Worker::Running& task : inspection_.overdue) {
-    const Connection* connection = connections_.find(task.connection);
-    const std::string client = std::to_string(task.serial);
-    log::write(LogLevel::kWarning, "task-timeout",
-               {{"POOL_SERVER_CONNECTION", client},
-                {"POOL_SERVER_PEER", connection == nullptr ? "-" : connection->peer()},
-                {"POOL_SERVER_TASK", std::to_string(task.number)},
-                {"POOL_SERVER_WORKER", Worker::name(task.worker)},
-                {"POOL_SERVER_WAIT_USEC", std::to_string(task.waited)},
-                {"POOL_SERVER_RUN_USEC", std::to_string(now - task.begun_at)}},
-               fmt::format("task {} of connection {} on {} {}", task.number, client,
-                           Worker::name(task.worker), message));
+    log::attempt([&] { tell_overdue(task, message, now); });
     admission_.on_overdue();
     router_.answer_overdue(task, message);
   }
   inspection_.overdue.clear();
 }
 
+void PoolWatch::tell_overdue(const Worker::Running& task, std::string_view message, TimeUs now) {
+  const Connection* connection = connections_.find(task.connection);
+  const std::string client = std::to_string(task.serial);
+  log::write(LogLevel::kWarning, "task-timeout",
+             {{"POOL_SERVER_CONNECTION", client},
+              {"POOL_SERVER_PEER", connection == nullptr ? "-" : connection->peer()},
+              {"POOL_SERVER_TASK", std::to_string(task.number)},
+              {"POOL_SERVER_WORKER", Worker::name(task.worker)},
+              {"POOL_SERVER_WAIT_USEC", std::to_string(task.waited)},
+              {"POOL_SERVER_RUN_USEC", std::to_string(now - task.begun_at)}},
+             fmt::format("task {} of connection {} on {} {}", task.number, client,
+                         Worker::name(task.worker), message));
+}
+
 void PoolWatch::report_stuck() {
   for (const Worker::Running& task : inspection_.stuck) {
     ++counters_.quarantined;
-    log::write(LogLevel::kError, "worker-stuck",
-               {{"POOL_SERVER_CONNECTION", std::to_string(task.serial)},
-                {"POOL_SERVER_TASK", std::to_string(task.number)},
-                {"POOL_SERVER_WORKER", Worker::name(task.worker)}},
-               fmt::format("{} does not come back from task {}: replaced, {} such",
-                           Worker::name(task.worker), task.number, pool_.stuck()));
+    log::attempt([&] {
+      log::write(LogLevel::kError, "worker-stuck",
+                 {{"POOL_SERVER_CONNECTION", std::to_string(task.serial)},
+                  {"POOL_SERVER_TASK", std::to_string(task.number)},
+                  {"POOL_SERVER_WORKER", Worker::name(task.worker)}},
+                 fmt::format("{} does not come back from task {}: replaced, {} such",
+                             Worker::name(task.worker), task.number, pool_.stuck()));
+    });
   }
   inspection_.stuck.clear();
   if (!inspection_.no_progress_possible || std::exchange(pool_is_stuck_, true)) return;

@@ -45,6 +45,7 @@ class PoolWatch {
   void log_computed(const Task& task);
   void tell_notes(const Task& task);
   void answer_overdue(TimeUs now);
+  void tell_overdue(const Worker::Running& task, std::string_view message, TimeUs now);
   void report_stuck();
 
   const Options& options_;

@@ -28,8 +28,6 @@ void ReplyRouter::deliver(TaskPtr ended) {
     ++(ended->shed == Task::Shed::kWaitedTooLong ? counters_.shed_timeout : counters_.shed_target);
     ended->kind = Task::Kind::kRefusal;
     ended->outcome = Outcome::kError;
-    ended->reply.clear();
-    protocol::append_reply(Outcome::kError, protocol::kWaitedTooLong, ended->reply);
     pass_on(std::move(ended));
     return;
   }
@@ -46,8 +44,14 @@ void ReplyRouter::pass_on(TaskPtr ended) {
     recycler_.give(std::move(ended));
     return;
   }
-  const std::size_t charge = ended->charge;
-  put(*connection, std::move(ended), charge);
+  connection->attempt([&] {
+    if (ended->shed != Task::Shed::kNo) {
+      ended->reply.clear();
+      protocol::append_reply(Outcome::kError, protocol::kWaitedTooLong, ended->reply);
+    }
+    const std::size_t charge = ended->charge;
+    put(*connection, std::move(ended), charge);
+  });
 }
 
 void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view message) {
@@ -55,12 +59,14 @@ void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view m
   ++counters_.timeouts;
   Connection* connection = connections_.find(task.connection);
   if (connection == nullptr) return;
-  TaskPtr answer = recycler_.take();
-  answer->kind = Task::Kind::kRefusal;
-  answer->sequence = task.sequence;
-  answer->outcome = Outcome::kError;
-  protocol::append_reply(Outcome::kError, message, answer->reply);
-  put(*connection, std::move(answer), task.charge);
+  connection->attempt([&] {
+    TaskPtr answer = recycler_.take();
+    answer->kind = Task::Kind::kRefusal;
+    answer->sequence = task.sequence;
+    answer->outcome = Outcome::kError;
+    protocol::append_reply(Outcome::kError, message, answer->reply);
+    put(*connection, std::move(answer), task.charge);
+  });
 }
 
 void ReplyRouter::answer_error(Connection& connection, std::string_view message) {
@@ -95,13 +101,16 @@ void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t charge
 
 void ReplyRouter::tell_stats() {
   if (stats_due_.empty()) return;
-  const std::string stats = render_stats_() + '\n';
+  std::string stats;
   for (std::size_t left = std::min(stats_due_.size(), kMostToldStats); left > 0; --left) {
     Connection* connection = connections_.find(stats_due_.front());
     stats_due_.pop_front();
     if (connection == nullptr) continue;
     connection->awaits_stats = false;
-    release(*connection, &stats);
+    connection->attempt([&] {
+      if (stats.empty()) stats = render_stats_() + '\n';
+      release(*connection, &stats);
+    });
   }
 }
 

@@ -22,6 +22,7 @@ namespace {
 
 // At a stop, tasks that were given up long ago have this long to come back.
 constexpr TimeUs kLastChance = 1'000'000;
+constexpr TimeUs kRetryWithoutMemory = 10'000;
 
 // One line for all faults, as a file that is none has one in each of its lines.
 void refuse_reload(const std::vector<std::string>& faults) {
@@ -135,9 +136,22 @@ Server::End Server::end_cut_short(bool all_kept) {
   return {.exit_status = kExitFailure, .workers_busy = true};
 }
 
+// Without memory for what concerns nobody alone, all goes on a little later: whatever a step has not
+// done, the next round's finds where it was.
+TimeUs Server::end_of_round(TimeUs now) {
+  try {
+    return finish_round(now);
+  } catch (const std::bad_alloc&) {
+    log::attempt([] {
+      log::write(LogLevel::kWarning, "out-of-memory", {}, "out of memory, trying to go on");
+    });
+    return kRetryWithoutMemory;
+  }
+}
+
 // The order matters: tasks reach the workers before the loop spends time on sending, and the look
 // for completions comes last, so that a worker needs to wake the loop only when it really sleeps.
-TimeUs Server::end_of_round(TimeUs now) {
+TimeUs Server::finish_round(TimeUs now) {
   drain_.begin_if_asked();
   clients_.give_turns();
   bool submitted = admission_.submit(now);

@@ -51,6 +51,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   End fail(const char* reason) noexcept;
   // RoundHooks
   TimeUs end_of_round(TimeUs now) override;
+  TimeUs finish_round(TimeUs now);
   // EventSource, of the completion queue's eventfd
   void on_events(std::uint32_t events) override;
 

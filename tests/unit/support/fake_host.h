@@ -113,6 +113,10 @@ class FakeHost : public ConnectionHost {
     if (!std::exchange(connection.listed, true)) changed_.push_back(connection.id());
   }
   void on_turn_over(Connection& connection) override { turns.push_back(connection.id()); }
+  void on_failed(Connection& connection, const std::exception& error) override {
+    failures.emplace_back(error.what());
+    connection.close(/*broken=*/true);
+  }
   void on_closed(Connection& connection, bool broken) override {
     closed.push_back({connection.id(), broken});
     table.bury(connection);
@@ -134,6 +138,7 @@ class FakeHost : public ConnectionHost {
   std::size_t received = 0;
   std::size_t sent = 0;
   std::vector<std::pair<ConnectionId, bool>> closed;  // bool: broken
+  std::vector<std::string> failures;
   std::vector<Expiry> expired;
   std::vector<ConnectionId> turns;  // given at the end of the round, while `gives_turns`
   bool gives_turns = true;
