@@ -11,7 +11,8 @@ struct ConnectionLoad {
   std::size_t bytes_owed = 0;      // see ReplyWriter::bytes_owed
   bool end_of_input = false;       // the client has half-closed
   bool waiting_for_queue = false;  // its next request did not fit into the task queue, or memory
-  bool memory_is_short = false;    // the budget of all clients allows this one no more
+  bool no_room_to_read = false;    // the budget of all clients allows this one no more input,
+  bool no_room_to_admit = false;   // or no more requests
   bool draining = false;           // the server is stopping
 };
 

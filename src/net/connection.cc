@@ -214,13 +214,13 @@ void Connection::close(bool broken) {
   host_.loop().remove(socket_.get());
   host_.timers().disarm(*this);
   socket_.reset();
-  host_.memory().set(account_, 0);
+  host_.memory().set(account_, 0, 0);
   host_.on_closed(*this, broken);
 }
 
 void Connection::settle_account() {
   const std::size_t carried = carried_ == nullptr ? 0 : carried_->bytes;
-  host_.memory().set(account_, writer_.bytes_owed() + reader_.bytes_held() + carried);
+  host_.memory().set(account_, reader_.bytes_held() + carried, writer_.bytes_owed());
 }
 
 ConnectionLoad Connection::load() {
@@ -229,7 +229,8 @@ ConnectionLoad Connection::load() {
           .bytes_owed = writer_.bytes_owed(),
           .end_of_input = reader_.at_end_of_input(),
           .waiting_for_queue = waiting_for_queue_,
-          .memory_is_short = room() == 0,
+          .no_room_to_read = room_to_read() == 0,
+          .no_room_to_admit = room_to_admit() == 0,
           .draining = draining_};
 }
 
@@ -258,7 +259,7 @@ void Connection::read() {
     host_.on_changed(*this);
     return;
   }
-  const auto [result, received] = receive_some(room());
+  const auto [result, received] = receive_some(room_to_read());
   switch (result.status) {
     case IoStatus::kAgain:
       return;
@@ -379,7 +380,8 @@ void Connection::update_interest() {
   std::uint32_t wanted = 0;
   if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
   // Whatever else is in the way, it does no harm to be asked again.
-  if (phase_ == Phase::kServing && room() == 0 && !std::exchange(starved_, true)) {
+  const bool short_of_memory = room_to_read() == 0 || room_to_admit() == 0;
+  if (phase_ == Phase::kServing && short_of_memory && !std::exchange(starved_, true)) {
     host_.on_starved(*this);
   }
   if (send_blocked_) wanted |= EPOLLOUT;
@@ -434,7 +436,8 @@ void Connection::on_time(TimeUs now) {
     if (due.at <= now && !(due.expiry == Expiry::kSend && reads_on())) {
       host_.on_expired(*this, due.expiry);
     } else {
-      arm_timer();
+      host_.on_changed(
+          *this);  // others may have changed what it may do since it was last looked at
     }
   });
 }

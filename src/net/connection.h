@@ -57,9 +57,10 @@ class Connection final : public EventSource, private Timer {
   void resume();
   // Admits some more of what was left over from its last turn, or reads on.
   void take_turn();
-  // How many bytes more it may be charged with (see MemoryBudget). If a request takes more, the
-  // host says starve() and refuses it for now.
-  std::size_t room() const { return host_.memory().room_for(account_); }
+  // How many bytes more it may be charged with (see MemoryBudget), for input and for a request. If
+  // that takes more, the host says starve() and refuses it for now.
+  std::size_t room_to_read() const { return host_.memory().room_to_read(account_); }
+  std::size_t room_to_admit() const { return host_.memory().room_to_admit(account_); }
   void starve();
   // After on_starved(): to be tried again.
   void memory_may_be_free();

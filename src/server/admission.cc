@@ -37,7 +37,7 @@ void Admission::expect_slots(std::size_t slots) {
 Admission::Verdict Admission::admit(Connection& connection, std::string_view line, TimeUs now,
                                     Overload overload) {
   const std::size_t charge = line.size() + protocol::kLongestPrefix + longest_reply_(line.size());
-  if (charge > connection.room()) {
+  if (charge > connection.room_to_admit()) {
     return overload == Overload::kReject ? Verdict::kBusy : Verdict::kNoMemory;
   }
   // Those who wait come first, and each of them gets its share.

@@ -1,6 +1,7 @@
 """What clients can make the server hold is bounded: what may come of their requests counts, not what is there."""
 
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from harness import sanitizer
 from test_plugins import PluginTestCase
@@ -103,3 +104,26 @@ class HeldMemory(PluginTestCase):
         self.assertEqual(other.ask("echo fine"), "result: fine")
         for half in halves:
             self.assertEqual(half.rest(PATIENCE)[-1:], ["ERROR: request not completed in time"])
+
+    def test_lines_that_fill_the_memory_are_answered(self):
+        """Fails when requests that were read, and wait for memory, are what keeps it: nobody is served any more."""
+        server = self.start("--max-memory=4MiB", "--max-line=2MiB")
+        text = "x" * 1_900_000
+        clients = [self.connect(server) for _ in range(4)]
+        for client in clients:
+            client.send_aside(f"echo {text}".encode())
+        wait_until(lambda: self.connect(server).ask("echo fine") == "result: fine", "a client beside them")
+        for client in clients:
+            client.send_aside(b"\n")
+        with ThreadPoolExecutor(len(clients)) as readers:  # one that does not read holds up the others
+            self.assertEqual(set(readers.map(lambda client: client.line(), clients)), {f"result: {text}"})
+        self.assertEqual(server.stop(), 0)
+
+    def test_a_last_line_that_does_not_fit(self):
+        """Fails when an unfinished last line, completed by the end of input, is never answered for want of memory."""
+        server = self.start("--max-memory=4MiB", "--max-line=2MiB")
+        client = self.connect(server)
+        text = "x" * 1_900_000
+        client.send_bytes(f"echo {text}".encode())
+        client.finish()
+        self.assertEqual(client.rest(), [f"result: {text}"])

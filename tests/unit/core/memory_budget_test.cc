@@ -14,23 +14,23 @@ TEST_CASE("memory budget: half is for the first, the other half is shared") {
   std::array<MemoryBudget::Account, 5> accounts;
   for (auto& account : accounts) budget.open(account);
   auto& greedy = accounts[0];
-  CHECK(budget.room_for(greedy) >= 500);
-  budget.set(greedy, 400);
-  CHECK(budget.room_for(greedy) >= 100);
-  CHECK(budget.room_for(greedy) < 101);
-  budget.set(greedy, 500);
-  CHECK(budget.room_for(greedy) < 1);
+  CHECK(budget.room_to_admit(greedy) >= 500);
+  budget.set(greedy, 0, 400);
+  CHECK(budget.room_to_admit(greedy) >= 100);
+  CHECK(budget.room_to_admit(greedy) < 101);
+  budget.set(greedy, 0, 500);
+  CHECK(budget.room_to_admit(greedy) < 1);
   for (std::size_t i = 1; i < accounts.size(); ++i) {
-    CHECK(budget.room_for(accounts[i]) >= 100);  // a fifth of the other half
-    CHECK(budget.room_for(accounts[i]) < 101);
-    budget.set(accounts[i], 100);
-    CHECK(budget.room_for(accounts[i]) < 1);
+    CHECK(budget.room_to_admit(accounts[i]) >= 100);  // a fifth of the other half
+    CHECK(budget.room_to_admit(accounts[i]) < 101);
+    budget.set(accounts[i], 0, 100);
+    CHECK(budget.room_to_admit(accounts[i]) < 1);
   }
   CHECK(budget.held() == 900);
-  budget.set(greedy, 499);  // it has read something: the others are not stopped by it
-  budget.set(accounts[1], 0);
-  CHECK(budget.room_for(accounts[1]) >= 100);
-  CHECK(budget.room_for(greedy) < 1);
+  budget.set(greedy, 0, 499);  // it has read something: the others are not stopped by it
+  budget.set(accounts[1], 0, 0);
+  CHECK(budget.room_to_admit(accounts[1]) >= 100);
+  CHECK(budget.room_to_admit(greedy) < 1);
   for (auto& account : accounts) budget.close(account);
   CHECK(budget.held() == 0);
 }
@@ -42,14 +42,14 @@ TEST_CASE("memory budget: what does not fit at all is let in alone") {
   MemoryBudget::Account small;
   budget.open(large);
   budget.open(small);
-  CHECK(budget.room_for(large) >= 5000);
-  budget.set(small, 1);
-  CHECK(budget.room_for(large) < 5000);
-  budget.set(small, 0);
-  budget.set(large, 5000);
-  CHECK(budget.room_for(small) < 1);
+  CHECK(budget.room_to_admit(large) >= 5000);
+  budget.set(small, 0, 1);
+  CHECK(budget.room_to_admit(large) < 5000);
+  budget.set(small, 0, 0);
+  budget.set(large, 0, 5000);
+  CHECK(budget.room_to_admit(small) < 1);
   budget.close(large);
-  CHECK(budget.room_for(small) >= 1);
+  CHECK(budget.room_to_admit(small) >= 1);
   budget.close(small);
 }
 
@@ -67,13 +67,35 @@ TEST_CASE("memory budget: who asks never passes the limit") {
     auto& account = accounts[next(16)];
     const std::size_t by = 1 + next(3000);
     if (next(3) == 0) {
-      budget.set(account, account.bytes / 2);
-    } else if (by <= budget.room_for(account)) {
-      budget.set(account, account.bytes + by);
+      budget.set(account, 0, account.bytes / 2);
+    } else if (by <= budget.room_to_admit(account)) {
+      budget.set(account, 0, account.bytes + by);
     }
     REQUIRE(budget.held() <= budget.limit());
   }
   for (auto& account : accounts) budget.close(account);
+}
+
+// Fails if input that is only waiting to be admitted can keep itself from being admitted.
+TEST_CASE("memory budget: when input has taken it all, one request is admitted at a time") {
+  MemoryBudget budget(1000);
+  MemoryBudget::Account first;
+  MemoryBudget::Account second;
+  budget.open(first);
+  budget.open(second);
+  budget.set(first, 500, 0);
+  budget.set(second, 500, 0);
+  CHECK(budget.room_to_read(second) < 1);
+  CHECK(budget.room_to_read(first) >= 5000);  // who has begun first completes its line
+  CHECK(budget.room_to_admit(first) >= 5000);
+  budget.set(first, 0, 2000);
+  CHECK(budget.room_to_admit(second) < 1);
+  budget.set(first, 0, 0);
+  CHECK(budget.room_to_admit(second) >= 5000);
+  budget.set(first, 0, 1);
+  budget.close(first);
+  CHECK(budget.room_to_admit(second) >= 5000);
+  budget.close(second);
 }
 
 }  // namespace

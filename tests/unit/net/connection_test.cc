@@ -366,5 +366,21 @@ TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is sho
   CHECK(host.memory().held() == 0);
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "connection: a line is timed though others have taken all memory since") {
+  // Fails when the time-out is forgotten if it fires before the connection was told that it may not
+  // be read any more.
+  host.patience.line = 20'000;
+  host.memory().set_limit(1000);
+  auto [id, client] = host.connect();
+  client.send("half a line");
+  CHECK(driver.run_until([&] { return host.received > 0; }));
+  MemoryBudget::Account others;
+  host.memory().open(others);
+  host.memory().set(others, 0, 1000);
+  CHECK(driver.run_until([&] { return !host.expired.empty(); }));
+  host.memory().close(others);
+}
+
 }  // namespace
 }  // namespace pool_server
