@@ -1,5 +1,6 @@
 """strace on a running server: what each thread calls, and calls made to fail."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -41,6 +42,7 @@ class Strace:
         self._errors = Path(self._directory.name, "errors")
         whom = [f"--attach={thread}" for thread in threads] or ["-f", f"--attach={pid}"]
         self._expected = max(1, len(threads))
+        self._tasks = Path(f"/proc/{pid}/task") if inject else None
         self._command = ["strace", *whom, "-y", "-o", str(self._output),
                          "-e", "trace=" + ",".join("?" + name for name in names)]
         for rule in inject:
@@ -71,7 +73,19 @@ class Strace:
         """(thread id, call, whole line) of each call so far. A call that was interrupted shows twice."""
         return [(int(found[1]), found[2], line) for line in self.lines() if (found := CALL.match(line))]
 
+    def _at_rest(self):
+        """Whether every thread sleeps in a call that it has really made, or there is none any more."""
+        try:
+            states = [stat.read_text().rpartition(")")[2].split()[0] for stat in self._tasks.glob("*/stat")]
+        except OSError:
+            return False  # one has just ended
+        return all(state in "SZ" for state in states)
+
     def __exit__(self, *_):
+        if self._tasks and self._child.poll() is None:
+            # Left in the middle of an injection, a call comes back as none that the kernel knows.
+            with contextlib.suppress(AssertionError):
+                wait_until(self._at_rest, "the server rests", timeout=2)
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGINT)
         self._child.wait()

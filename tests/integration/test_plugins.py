@@ -35,7 +35,7 @@ class Requests(PluginTestCase):
         client = self.connect(server)
         client.send("some text", "fail", "more")
         self.assertEqual(client.lines(3), ["result: some text", "ERROR: internal error", "ERROR: internal error"])
-        server.wait_for_log(r"warning \[worker-\d\] task 2 of connection \d+: the handler failed: it gave no reason")
+        server.wait_for_log(r"warning \[worker-\d\] task [23] of connection \d+: the handler failed: it gave no reason")
 
     def test_results_and_errors(self):
         """Fails when a reply loses its kind, or is mixed up with another's."""

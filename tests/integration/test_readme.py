@@ -12,7 +12,7 @@ import sys
 import unittest
 from pathlib import Path
 
-from harness import BINARY, ServerTestCase, free_port
+from harness import BINARY, ServerTestCase, free_port, sanitizer
 from timing import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,7 @@ class Transcripts(ServerTestCase):
             for line, wanted in zip(lines, printed):
                 self.assertRegex(line, f"^{pattern(wanted)}$", command)
 
+    @unittest.skipIf(sanitizer() == "thread", "its runtime has a thread of its own, which ps shows")
     def test_the_first_steps(self):
         """Fails when the first thing that a newcomer types does not print what it is said to."""
         self.ports["9090"] = free_port()
