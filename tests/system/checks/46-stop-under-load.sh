@@ -22,10 +22,10 @@ replies_of_a_restart_that_becomes_a_stop() {
 check 'a restart that becomes a stop' replies_of_a_restart_that_becomes_a_stop
 check 'is one' is ActiveState inactive
 
-# SIGTERM from elsewhere than systemd is a stop, too.
+# A SIGTERM that is no job of systemd's is a stop, too.
 systemctl start "$service"
 exec {client}<> /dev/tcp/127.0.0.1/9090 && printf 'sleep 100\n' >&"$client"
 wait_for 5 has_value 1 stat_value active_workers
-kill "$(main_pid)"
-check 'SIGTERM from a shell is a stop' has_value 'result: slept 100 ms' head -n 1 <&"$client"
+signal_main TERM
+check 'SIGTERM alone is a stop' has_value 'result: slept 100 ms' head -n 1 <&"$client"
 exec {client}>&-

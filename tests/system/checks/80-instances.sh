@@ -9,6 +9,18 @@ check 'the first has its own handler' \
 check 'the second has its own' works -U /run/pool-server/two.sock
 check 'the plain service is a third' works
 check 'three processes' has_value 3 pgrep -c -x pool-server
+# Restarted at once, each finds its own job among all.
+half_lines_over_a_restart_of_all() {
+  local plain reply
+  coproc nc -U /run/pool-server/one.sock
+  printf 'echo ha' >&"${COPROC[1]}"
+  exec {plain}<> /dev/tcp/127.0.0.1/9090 && printf 'ha' >&"$plain"
+  wait_for 5 has_value 2 stat_value connections
+  systemctl restart pool-server@one.service pool-server@two.service "$service" || return
+  echo lf >&"${COPROC[1]}" && read -r -t 5 reply <&"${COPROC[0]}" && equal 'result: half' "$reply" &&
+    echo lf >&"$plain" && read -r -t 5 reply <&"$plain" && equal "$(digest half)" "$reply"
+}
+check 'all restarted at once keep their clients' half_lines_over_a_restart_of_all
 check 'one stops alone' systemctl stop pool-server@one.service
 check 'the others serve' works -U /run/pool-server/two.sock
 check 'its socket starts it again' \

@@ -10,6 +10,8 @@ check 'all of the journal is restarts in good order' \
   log_has_not 'pool-server.*\(closed [1-9][0-9]* that did not fit\|Failed with\)'
 check 'the store is empty again' is NFileDescriptorStore 0
 
+measure 'ten restarts with a thousand' clients mixed 1000 10 systemctl restart "$service"
+
 # A backlog is not waited for.
 require 'the service runs with short tasks and a long queue' \
   for_restart_clients 'workers=2' 'queue-capacity=10000' 'max-inflight-per-connection=10000'
