@@ -2,7 +2,7 @@
 
 check 'the service is not running yet' is ActiveState inactive
 require 'the first client, over IPv4, is answered' works 127.0.0.1 9090
-check 'the service runs now' is ActiveState active
+check 'the service runs now' wait_for 5 is ActiveState active
 check 'over IPv6 too' works ::1 9090
 check 'by the name localhost too' works localhost 9090
 check 'it reported itself as ready, which systemd had waited for' is Type notify

@@ -14,7 +14,7 @@ restarts() {
 # --- What may mend itself ---
 require 'the service runs' works
 # Ends before it is ready, as one does whose handler finds its data missing.
-drop_in "$service" '[Service]' 'ExecStart=' 'ExecStart=/usr/sbin/pool-server --handler-option=a=b'
+drop_in "$service" '[Service]' 'ExecStart=' 'ExecStart=/usr/sbin/pool-server --handler /srv/missing.so'
 begin=$(cursor) began=$(now)
 check 'a start that fails is told to who asked for it' not systemctl restart "$service"
 check 'it is tried again at once' wait_for 2 restarts 1
