@@ -136,8 +136,8 @@ Server::End Server::end_cut_short(bool all_kept) {
   return {.exit_status = kExitFailure, .workers_busy = true};
 }
 
-// Without memory for what concerns nobody alone, all goes on a little later: whatever a step has not
-// done, the next round's finds where it was.
+// Without memory for what concerns nobody alone, all goes on a little later: whatever a step has
+// not done, the next round's finds where it was.
 TimeUs Server::end_of_round(TimeUs now) {
   try {
     return finish_round(now);

@@ -11,10 +11,11 @@
 namespace pool_server {
 
 StartingSockets take_sockets(const Options& options,
-                             std::vector<service_manager::PassedFd> passed) {
+                             std::vector<service_manager::PassedFd>&& passed) {
+  auto all = std::move(passed);  // what is none of ours is closed at the end of this
   StartingSockets sockets;
   bool any_unknown = false;
-  for (auto& [fd, name] : passed) {
+  for (auto& [fd, name] : all) {
     if (service_manager::is_stream_listener(fd.get())) {
       set_nonblocking(fd.get());
       std::string address = local_name(fd.get());

@@ -18,6 +18,6 @@ struct StartingSockets {
 // Sorts what the service manager has passed, and makes the sockets that the options ask for. What
 // is none of ours is closed, and told. Throws std::exception with a message for the user.
 StartingSockets take_sockets(const Options& options,
-                             std::vector<service_manager::PassedFd> passed);
+                             std::vector<service_manager::PassedFd>&& passed);
 
 }  // namespace pool_server
