@@ -423,13 +423,13 @@ void Connection::arm_timer() {
 void Connection::on_time(TimeUs now) {
   attempt([&] {
     if (phase_ == Phase::kLingering) {
-      if (farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0) {
-        host_.timers().arm(*this, now + kLookForDelivery);
-      } else if (farewell_ == Farewell::kDelivered) {
-        discard_input();
-      } else {
+      if (farewell_ != Farewell::kDelivered) {
         close(/*broken=*/false);
+        return;
       }
+      if (undelivered_output(socket_.get()) == 0) discard_input();
+      // There may have been input still: no event tells that it was the last.
+      if (!closed()) host_.timers().arm(*this, now + kLookForDelivery);
       return;
     }
     const Due due = next_due();

@@ -219,6 +219,17 @@ TEST_CASE_FIXTURE(Fixture, "R3: finishing up reads no more and ends when nothing
   CHECK(client.heard() == "result: one\n");
 }
 
+TEST_CASE_FIXTURE(Fixture, "R3: who had sent much more is let go all the same") {
+  // Fails when the look for delivery comes while input is being discarded, and is the last one.
+  auto [id, client] = host.connect();
+  client.send(std::string(150'000, 'x'));
+  host.table.find(id)->finish_up(Connection::Farewell::kDelivered);
+  host.table.find(id)->settle();  // discards some of it
+  driver.timers.fire_due(driver.loop.now() + 20'000);
+  CHECK(closed(1));
+  CHECK(is_left_by_server(client));
+}
+
 TEST_CASE_FIXTURE(Fixture, "R3: an idle client is let go at once") {
   auto [id, client] = host.connect();
   host.table.find(id)->finish_up(Connection::Farewell::kDelivered);
