@@ -9,9 +9,9 @@ namespace pool_server {
 // What all clients together may have the server hold, in bytes, and how it is shared out when it
 // gets short. Pure; one thread.
 //
-// Half of it is for whoever comes first. Beyond that a client gets no more than an equal share of
-// the other half, so that the greedy are stopped first and there is room left for the others:
-// those below their share can together take no more than that half.
+// Half of it is for whoever comes first, the next quarter for whoever comes first of those who hold
+// nothing. Of the last quarter each client that there may be has an equal share, which nobody can
+// take from it: beside any number of greedy clients there is room for one that asks for little.
 //
 // What is charged is what may come, not what is there: a request is charged with the longest reply
 // that it can have from the moment it is admitted (see HandlerModule::longest_reply). Only answers
@@ -28,7 +28,11 @@ class MemoryBudget {
 
   explicit MemoryBudget(std::size_t limit) : limit_(limit) {}
 
-  void set_limit(std::size_t limit) { limit_ = limit; }
+  // `clients`: so many there may be at once, each with a share of its own.
+  void set_limit(std::size_t limit, std::size_t clients) {
+    limit_ = limit;
+    clients_ = clients;
+  }
   std::size_t limit() const { return limit_; }
   std::size_t held() const { return held_; }
 
@@ -62,8 +66,10 @@ class MemoryBudget {
     const std::size_t half = limit_ / 2;
     if (held_ == 0) return SIZE_MAX;
     if (held_ < half && half - held_ >= kAmple) return half - held_;  // nearly always
-    const std::size_t share = half / std::max<std::size_t>(accounts_, 1);
-    return std::max(left(held_, half), std::min(left(held_, limit_), left(account.bytes, share)));
+    const std::size_t quarter = limit_ / 4;
+    const std::size_t first_come = left(held_, account.bytes == 0 ? limit_ - quarter : half);
+    const std::size_t share = quarter / std::max<std::size_t>({clients_, accounts_, 1});
+    return std::max(first_come, left(account.bytes, share));
   }
 
   // So much left for whoever comes first is more than any share that would matter.
@@ -72,6 +78,7 @@ class MemoryBudget {
   static std::size_t left(std::size_t taken, std::size_t of) { return of - std::min(taken, of); }
 
   std::size_t limit_;
+  std::size_t clients_ = 0;
   std::size_t held_ = 0;  // the sum of the accounts
   std::size_t owed_ = 0;
   const Account* first_ = nullptr;  // of those that hold input now, who was there first

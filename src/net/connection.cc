@@ -17,6 +17,9 @@ namespace {
 constexpr TimeUs kLinger = 1'000'000;
 // How often to look whether a client has taken in its last reply: no event tells.
 constexpr TimeUs kLookForDelivery = 10'000;
+constexpr TimeUs kLookLessOften = 100'000;  // once it takes in nothing for as long
+// What it goes on sending is discarded so many receives at a time.
+constexpr int kMostReceives = 16;
 
 }  // namespace
 
@@ -32,12 +35,13 @@ Connection::Connection(ConnectionId id, UniqueFd&& socket, ConnectionHost& host)
     host_.timers().disarm(*this);
     throw;
   }
+  in_loop_ = true;
   socket_ = std::move(socket);
   host_.memory().open(account_);
 }
 
 Connection::~Connection() {
-  if (!closed()) host_.loop().remove(socket_.get());
+  if (!closed()) leave_loop();
   host_.timers().disarm(*this);
   host_.memory().close(account_);
 }
@@ -49,8 +53,9 @@ std::string Connection::peer() const {
 void Connection::on_events(std::uint32_t events) {
   attempt([&] {
     if (closed()) return;
-    // HUP: both directions are shut, so nobody is left to read a reply.
-    if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    // HUP: both directions are shut. If it was not us who shut one, nobody is left to read a reply.
+    const bool hung_up = (events & EPOLLHUP) != 0 && phase_ == Phase::kServing;
+    if ((events & EPOLLERR) != 0 || hung_up) {
       close(/*broken=*/phase_ == Phase::kServing);
       return;
     }
@@ -58,7 +63,7 @@ void Connection::on_events(std::uint32_t events) {
       send_blocked_ = false;
       host_.on_changed(*this);
     }
-    if ((events & EPOLLIN) != 0) {
+    if ((events & (EPOLLIN | EPOLLHUP)) != 0) {
       if (phase_ == Phase::kLingering) {
         discard_input();
       } else {
@@ -118,10 +123,16 @@ void Connection::restore(CarriedConnection&& from) {
 
 void Connection::prepare_to_carry() {
   attempt([&] {
-    if (draining_) return;  // it is being seen out already
+    if (refused || phase_ == Phase::kLingering) return;  // it is owed nothing but a last word
+    if (draining_) reader_.abandon();  // it is being seen out: what it is owed comes, and no more
     draining_ = to_be_carried_ = true;
     host_.on_changed(*this);
   });
+}
+
+bool Connection::is_owed() const {
+  return writer_.has_unsent() || writer_.unanswered() > 0 || carried_ != nullptr ||
+         reader_.held_line().has_value();
 }
 
 CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
@@ -167,10 +178,14 @@ void Connection::settle() {
   });
 }
 
+// Before the socket is closed: a duplicate of it elsewhere would keep its events coming.
+void Connection::leave_loop() {
+  if (std::exchange(in_loop_, false)) host_.loop().remove(socket_.get());
+}
+
 void Connection::close(bool broken) {
   if (closed()) return;
-  // Out of the epoll first: a duplicate of the socket elsewhere would keep its events coming.
-  host_.loop().remove(socket_.get());
+  leave_loop();
   host_.timers().disarm(*this);
   socket_.reset();
   host_.memory().set(account_, 0, 0);
@@ -193,26 +208,52 @@ void Connection::finish() {
   }
   shut_down_sending(socket_.get());
   phase_ = Phase::kLingering;
-  host_.timers().arm(
-      *this, host_.loop().now() + (farewell_ == Farewell::kDelivered ? kLookForDelivery : kLinger));
+  if (farewell_ == Farewell::kDelivered) {
+    // No event tells of delivery, and a hang-up, once the client has ended its side as well, cannot
+    // be left out: from here on the timer alone looks after it.
+    leave_loop();
+    blocked_since_ = 0;
+    look_for_delivery();
+    return;
+  }
+  host_.timers().arm(*this, host_.loop().now() + kLinger);
   update_interest();
   discard_input();
 }
 
+// Nothing of the client's may be left unread, or closing would be a reset, which takes with it what
+// is under way.
 void Connection::discard_input() {
   const auto [result, received] = receive_some(SIZE_MAX);
   wipe(received);
-  const bool undelivered =
-      farewell_ == Farewell::kDelivered && undelivered_output(socket_.get()) > 0;
-  // Quiet: nothing of the client's is unread, so closing sends no reset.
-  const bool quiet = result.status == IoStatus::kAgain && farewell_ != Farewell::kLinger;
-  const bool ended = result.status == IoStatus::kEof || quiet;
-  if (result.status == IoStatus::kError || (ended && !undelivered)) {
+  const bool quiet = result.status == IoStatus::kAgain && farewell_ == Farewell::kShort;
+  if (result.status == IoStatus::kEof || result.status == IoStatus::kError || quiet) {
     close(/*broken=*/false);
-  } else if (result.status == IoStatus::kEof) {
-    interest_ = 0;  // an end of input is readable for ever
-    host_.loop().modify(socket_.get(), interest_, *this);
   }
+}
+
+// Closes when the client's side has taken in all, and either has nothing more to say or has gone on
+// saying it for too long.
+void Connection::look_for_delivery() {
+  const TimeUs now = host_.loop().now();
+  IoStatus status = IoStatus::kOk;
+  for (int i = 0; i < kMostReceives && status == IoStatus::kOk; ++i) {
+    const auto [result, received] = receive_some(SIZE_MAX);
+    wipe(received);
+    status = result.status;
+  }
+  const std::size_t undelivered = undelivered_output(socket_.get());
+  if (undelivered == 0 && blocked_since_ == 0) blocked_since_ = now;  // all is delivered since then
+  const bool said_all = status != IoStatus::kOk;
+  if (status == IoStatus::kError ||
+      (undelivered == 0 && (said_all || now - blocked_since_ >= kLinger))) {
+    close(/*broken=*/false);
+    return;
+  }
+  if (undelivered != unread_when_blocked_) last_activity_ = now;
+  unread_when_blocked_ = undelivered;
+  const bool moves = now - last_activity_ < kLookLessOften;
+  host_.timers().arm(*this, now + (moves ? kLookForDelivery : kLookLessOften));
 }
 
 void Connection::update_interest() {
@@ -240,9 +281,12 @@ Connection::Due Connection::next_due() {
   const auto consider = [&due](TimeUs timeout, TimeUs since, Expiry expiry) {
     if (timeout > 0 && since + timeout < due.at) due = {since + timeout, expiry};
   };
+  // At a stop the end of the drain is the time-out of who does not read.
+  const bool stopping = draining_ && farewell_ == Farewell::kDelivered;
   if (send_blocked_) {
-    consider(timeouts.send, blocked_since_, Expiry::kSend);
-  } else if (line_since_ != 0 && (may_read() || starved_)) {  // half a line holds memory, too
+    if (!stopping) consider(timeouts.send, blocked_since_, Expiry::kSend);
+  } else if (line_since_ != 0 && !to_be_carried_ &&
+             (may_read() || starved_)) {  // half a line holds memory, too
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
   const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog();
@@ -262,17 +306,18 @@ void Connection::arm_timer() {
 void Connection::on_time(TimeUs now) {
   attempt([&] {
     if (phase_ == Phase::kLingering) {
-      if (farewell_ != Farewell::kDelivered) {
+      if (farewell_ == Farewell::kDelivered) {
+        look_for_delivery();
+      } else {
         close(/*broken=*/false);
-        return;
       }
-      if (undelivered_output(socket_.get()) == 0) discard_input();
-      // There may have been input still: no event tells that it was the last.
-      if (!closed()) host_.timers().arm(*this, now + kLookForDelivery);
       return;
     }
     const Due due = next_due();
-    if (due.at <= now && !(due.expiry == Expiry::kSend && reads_on())) {
+    if (due.at <= now && due.expiry == Expiry::kLine && starved_ && has_input(socket_.get())) {
+      line_since_ = now;  // the rest of the line may be there: it is not the client that is slow
+    }
+    if (due.at <= now && next_due().at <= now && !(due.expiry == Expiry::kSend && reads_on())) {
       host_.on_expired(*this, due.expiry);
     } else {
       host_.on_changed(

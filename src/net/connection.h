@@ -74,6 +74,8 @@ class Connection final : public EventSource, private Timer {
   bool to_be_carried() const { return to_be_carried_; }
   // Gives away what a restart carries over; `undone` as for ReplyWriter::carry. To be closed next.
   CarriedConnection carry(std::vector<TaskPtr> undone);
+  // Of what was accepted, something has no reply yet, or not all of its reply was sent.
+  bool is_owed() const;
   int descriptor() const { return socket_.get(); }
 
   enum class Farewell : unsigned char {
@@ -129,6 +131,8 @@ class Connection final : public EventSource, private Timer {
   bool complete() const;
   void finish();
   void discard_input();
+  void look_for_delivery();
+  void leave_loop();
   void update_interest();
   void arm_timer();
   void on_time(TimeUs now) override;
@@ -152,11 +156,13 @@ class Connection final : public EventSource, private Timer {
   std::unique_ptr<Carried> carried_;
   TimeUs last_activity_;
   TimeUs line_since_ = 0;                // of a line that has begun; 0: none has
-  TimeUs blocked_since_ = 0;             // while send_blocked_: when the client last took something
+  // While send_blocked_: when the client last took something. While lingering: since when it has all.
+  TimeUs blocked_since_ = 0;
   std::size_t unread_when_blocked_ = 0;  // bytes in the kernel's buffer then
   std::uint64_t serial_ = 0;
   MemoryBudget::Account account_;
   std::uint32_t interest_ = 0;
+  bool in_loop_ = false;
   Phase phase_ = Phase::kServing;
   bool waiting_for_queue_ = false;
   bool waiting_for_turn_ = false;  // the host was told, and will call take_turn()

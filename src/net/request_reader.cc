@@ -43,6 +43,15 @@ void RequestReader::restore(CarriedConnection& from) {
   kept_.adopt(std::move(from.undecoded));
 }
 
+void RequestReader::abandon() {
+  drop_decoded();
+  std::string whole = kept_.release();
+  whole.resize(whole.rfind('\n') + 1);  // npos + 1 is 0
+  if (whole.empty() && !decoder_.holding()) decoder_.restore({}, /*skipping=*/false);
+  kept_.adopt(std::move(whole));
+  end_of_input_ = true;
+}
+
 std::optional<std::string_view> RequestReader::held_line() const {
   if (!decoder_.holding()) return std::nullopt;
   return decoder_.partial();

@@ -32,6 +32,9 @@ class RequestReader {
   void restore(CarriedConnection& from);
   std::optional<std::string_view> held_line() const;
 
+  // No more input; a line that has begun and not ended is none.
+  void abandon();
+
   // Bytes that are kept here.
   std::size_t bytes_held() const { return kept_.size() - decoded_ + decoder_.partial().size(); }
 

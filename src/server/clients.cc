@@ -77,7 +77,9 @@ void Clients::feed_starved() {
   for (const ConnectionId id : std::exchange(starved_, {})) {
     if (Connection* connection = connections_.find(id)) connection->memory_may_be_free();
   }
-  if (starved_.empty()) return;
+}
+
+void Clients::tell_starved() {
   log::attempt([&] {
     log::write(
         LogLevel::kWarning, "memory-short", {},
@@ -100,6 +102,7 @@ void Clients::settle() {
   budget().refill();
   if (!starved_.empty() && !retry_starved_.armed()) {
     timers().arm(retry_starved_, loop().now() + kRetryStarved);
+    tell_starved();
   }
 }
 
@@ -108,8 +111,9 @@ void Clients::reap() {
 }
 
 void Clients::reconfigure() {
-  memory().set_limit(options_.max_memory != Options::kShareOfMemory ? options_.max_memory
-                                                                    : usable_memory() / 4);
+  memory().set_limit(
+      options_.max_memory != Options::kShareOfMemory ? options_.max_memory : usable_memory() / 4,
+      options_.max_connections);
   limits_ = {.max_unanswered = options_.max_inflight_per_connection,
              .max_bytes_owed = options_.max_unsent};
   timeouts_ = {
@@ -282,8 +286,10 @@ void Clients::on_closed(Connection& connection, bool broken) {
   if (accept_paused_) resume_accepting();
   if (connection.refused) --refused_;
   if (!log::enabled(LogLevel::kDebug)) return;
-  log::write(LogLevel::kDebug, "disconnected", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
-             fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
+  log::attempt([&] {
+    log::write(LogLevel::kDebug, "disconnected", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
+               fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
+  });
 }
 
 void Clients::on_accepted(Listener& listener, UniqueFd socket) {

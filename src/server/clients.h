@@ -94,6 +94,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void refuse(UniqueFd socket, std::string_view reason);
   void resume_accepting();
   void feed_starved();
+  void tell_starved();
 
   const Options& options_;
   ConnectionTable& connections_;

@@ -32,12 +32,16 @@ void Drain::on_events(std::uint32_t) {
 }
 
 void Drain::obey(const SignalFd::Signal& signal) {
+  if (signal.number == SIGRTMIN) {
+    successor_until_ = 0;
+    return;
+  }
   switch (signal.number) {
     case SIGHUP:
       if (lifecycle_.running()) host_.request_reload();
       break;
     case SIGUSR1:
-      successor_until_ = signal.value == kWithdrawn ? 0 : loop_.now() + kAnnouncementHolds;
+      successor_until_ = loop_.now() + kAnnouncementHolds;
       break;
     case SIGUSR2:
       if (lifecycle_.running()) host_.toggle_lame_duck();
@@ -50,20 +54,27 @@ void Drain::obey(const SignalFd::Signal& signal) {
 void Drain::ask_for_stop(const SignalFd::Signal& signal) {
   const bool first = lifecycle_.running();
   lifecycle_.request_stop(loop_.now(), kNever);
-  const std::string_view meaning = !first ? "stopping at once"
-                                   : loop_.now() < successor_until_
-                                       ? "handing over"
-                                       : "finishing the work that was accepted";
-  log::write(
-      LogLevel::kInfo, first ? log::Event("stopping") : log::Event("stopping-at-once"), {},
-      fmt::format("{} from process {}: {}", signal_name(signal.number), signal.sender, meaning));
-  if (first) begin_asked_ = true;
+  if (first) {
+    asked_by_ = signal;
+    begin_asked_ = true;
+  } else {
+    tell("stopping-at-once", signal, "stopping at once");
+  }
 }
 
 void Drain::begin_if_asked() {
   if (!std::exchange(begin_asked_, false)) return;
-  const TimeUs time = host_.begin_drain(/*successor=*/loop_.now() < successor_until_);
+  const auto [time, carries] = host_.begin_drain(/*successor=*/loop_.now() < successor_until_);
+  tell("stopping", asked_by_, carries ? "handing over" : "finishing the work that was accepted");
   hasten(loop_.now() > kNever - time ? kNever : loop_.now() + time);
+}
+
+void Drain::tell(log::Event event, const SignalFd::Signal& signal, std::string_view what) {
+  log::attempt([&] {
+    log::write(
+        LogLevel::kInfo, event, {},
+        fmt::format("{} from process {}: {}", signal_name(signal.number), signal.sender, what));
+  });
 }
 
 void Drain::stop_now() {

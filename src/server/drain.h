@@ -1,11 +1,12 @@
 #pragma once
 
-#include <functional>
+#include <string_view>
 
 #include "core/lifecycle.h"
 #include "core/options.h"
 #include "loop/event_loop.h"
 #include "loop/timers.h"
+#include "server/log_events.h"
 #include "sys/signal_fd.h"
 
 namespace pool_server {
@@ -13,9 +14,12 @@ namespace pool_server {
 // What the process is asked for by signals.
 class DrainHost {
  public:
-  // Begins the drain. `successor`: another process of the service is about to take over. Returns
-  // how long the drain may take, in µs.
-  virtual TimeUs begin_drain(bool successor) = 0;
+  struct Begun {
+    TimeUs time = 0;       // that the drain may take, in µs
+    bool carries = false;  // connections are handed over
+  };
+  // Begins the drain. `successor`: another process of the service is about to take over.
+  virtual Begun begin_drain(bool successor) = 0;
   virtual void request_reload() = 0;
   // No newcomers until it is called again.
   virtual void toggle_lame_duck() = 0;
@@ -28,7 +32,10 @@ class DrainHost {
 //
 //   SIGTERM, SIGINT  begin the drain; a second one, or the end of its time, ends it
 //   SIGUSR1          a successor follows: a SIGTERM within kAnnouncementHolds is one half of a
-//                    restart; sent with the value kWithdrawn by sigqueue(3): it does not, after all
+//                    restart
+//   SIGRTMIN         it does not, after all; a signal of its own, or it would be lost while the
+//                    first is pending, and one that is read after SIGTERM has the last word all the
+//                    same
 //   SIGUSR2          no newcomers, or newcomers again
 //   SIGHUP           reload
 class Drain final : public EventSource {
@@ -36,7 +43,6 @@ class Drain final : public EventSource {
   // The service manager sends SIGTERM right after whoever announced the restart has ended. A
   // restart that does not come must not make a restart of a stop that is asked for later.
   static constexpr TimeUs kAnnouncementHolds = 5'000'000;
-  static constexpr int kWithdrawn = 1;
 
   Drain(SignalFd& signals, EventLoop& loop, Timers& timers, DrainHost& host);
   Drain(const Drain&) = delete;
@@ -59,6 +65,7 @@ class Drain final : public EventSource {
  private:
   void obey(const SignalFd::Signal& signal);
   void ask_for_stop(const SignalFd::Signal& signal);
+  void tell(log::Event event, const SignalFd::Signal& signal, std::string_view what);
 
   SignalFd& signals_;
   EventLoop& loop_;
@@ -67,6 +74,7 @@ class Drain final : public EventSource {
   Lifecycle lifecycle_;
   TimeUs successor_until_ = 0;  // until then, a stop is one half of a restart
   bool begin_asked_ = false;
+  SignalFd::Signal asked_by_;
   CallbackTimer deadline_;  // only wakes the loop, tick() decides
 };
 

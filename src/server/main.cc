@@ -61,7 +61,7 @@ int serve(const std::vector<std::string>& arguments, const Options& options) {
   std::vector<service_manager::PassedFd> passed = service_manager::take_passed_fds();
   prepare_exceptions();
   // Before the first thread: all inherit the mask.
-  SignalFd signals({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2});
+  SignalFd signals({SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGRTMIN});
   log::set_up(options.log_level);
   log::report_crashes(options.handler);
   service_manager::open();

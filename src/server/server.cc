@@ -106,7 +106,8 @@ Server::End Server::serve() {
   housekeeping_.start(loop_.now());
   loop_.run();
   const bool all_kept = !succession_.prepared() || succession_.hand_over();
-  if (!drain_.cut_short()) {
+  const bool done = admission_.outstanding() == 0 && clients_.debts().connections == 0;
+  if (!watch_.pool_is_stuck() && (!drain_.cut_short() || (done && !succession_.prepared()))) {
     pool_.shutdown();
     log::write(LogLevel::kInfo, "stopped", {},
                fmt::format("stopped after {} tasks", counters_.completed));
@@ -126,13 +127,14 @@ Server::End Server::end_cut_short(bool all_kept) {
   }
   const Clients::Debts debts = clients_.debts();
   watch_.report_abandoned_work();
-  log::write(LogLevel::kWarning, "stopped",
-             {{"POOL_SERVER_CONNECTIONS", std::to_string(debts.connections)},
-              {"POOL_SERVER_REPLIES", std::to_string(debts.replies)},
-              {"POOL_SERVER_BYTES", std::to_string(debts.bytes)}},
-             fmt::format("stopped with {} tasks not done; {} clients have not got {} replies, of "
-                         "which {} bytes were there",
-                         admission_.outstanding(), debts.connections, debts.replies, debts.bytes));
+  log::write(
+      LogLevel::kWarning, "stopped",
+      {{"POOL_SERVER_CONNECTIONS", std::to_string(debts.connections)},
+       {"POOL_SERVER_REPLIES", std::to_string(debts.replies)},
+       {"POOL_SERVER_BYTES", std::to_string(debts.bytes)}},
+      fmt::format("stopped with {} tasks not done; {} clients have not got all: {} bytes, and "
+                  "{} replies that were not sent",
+                  admission_.outstanding(), debts.connections, debts.bytes, debts.replies));
   return {.exit_status = kExitFailure, .workers_busy = true};
 }
 
@@ -175,12 +177,14 @@ void Server::on_events(std::uint32_t) {
   completions_.event().clear();
 }
 
-TimeUs Server::begin_drain(bool successor) {
+Server::Begun Server::begin_drain(bool successor) {
   service_manager::notify("STOPPING=1");
   reserve_.release();
   const bool carry = successor && options_.preserve_connections && succession_.prepare();
   clients_.begin_drain(carry);
-  return carry ? std::min(options_.handover_wait, options_.drain_timeout) : options_.drain_timeout;
+  return {.time = carry ? std::min(options_.handover_wait, options_.drain_timeout)
+                        : options_.drain_timeout,
+          .carries = carry};
 }
 
 void Server::drain(TimeUs now) {

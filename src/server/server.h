@@ -56,7 +56,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   void on_events(std::uint32_t events) override;
 
   // DrainHost
-  TimeUs begin_drain(bool successor) override;
+  Begun begin_drain(bool successor) override;
   void request_reload() override { reload_requested_ = true; }
   void toggle_lame_duck() override { clients_.toggle_lame_duck(); }
 

@@ -117,7 +117,7 @@ bool Succession::hand_over() {
   connections_.for_each([&](Connection& connection) {
     if (!connection.to_be_carried()) return;
     auto theirs = undone_of_slot.extract(connection.id().slot);
-    const bool is_owed = connection.writer().has_unsent() || connection.writer().unanswered() > 0;
+    const bool is_owed = connection.is_owed();
     let_go += connection.writer().bytes_owed();
     if (write_down(connection,
                    theirs.empty() ? std::vector<TaskPtr>() : std::move(theirs.mapped()))) {

@@ -26,8 +26,7 @@ std::optional<SignalFd::Signal> SignalFd::next() {
     count = ::read(fd_.get(), &info, sizeof info);
   } while (count < 0 && errno == EINTR);
   if (count != static_cast<ssize_t>(sizeof info)) return std::nullopt;
-  return Signal{static_cast<int>(info.ssi_signo), static_cast<pid_t>(info.ssi_pid),
-                static_cast<int>(info.ssi_int)};
+  return Signal{static_cast<int>(info.ssi_signo), static_cast<pid_t>(info.ssi_pid)};
 }
 
 void ignore_write_signals() {

@@ -18,7 +18,6 @@ class SignalFd {
   struct Signal {
     int number = 0;
     pid_t sender = 0;
-    int value = 0;  // of sigqueue(3); 0 from kill(2)
   };
   std::optional<Signal> next();  // nullopt: none pending
 

@@ -98,10 +98,15 @@ std::size_t unacknowledged_output(int fd) {
 }
 
 std::size_t undelivered_output(int fd) {
-  int domain = 0;
-  socklen_t length = sizeof domain;
-  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0 || domain == AF_UNIX) return 0;
-  return unacknowledged_output(fd);
+  unsigned char state = 0;  // the first member of a tcp_info
+  socklen_t length = sizeof state;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &state, &length) != 0) return 0;  // not TCP
+  return state == TCP_CLOSE ? 0 : unacknowledged_output(fd);
+}
+
+bool has_input(int fd) {
+  int bytes = 0;
+  return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 void shut_down_sending(int fd) {

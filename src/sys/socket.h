@@ -44,10 +44,12 @@ AcceptResult accept_connection(int listener);
 
 // Names a socket in every process that has it (SO_COOKIE); 0 when it has no name.
 std::uint64_t socket_cookie(int fd);
+// Something that was received waits to be read.
+bool has_input(int fd);
 // Bytes sent that the peer's side has not taken in yet (SIOCOUTQ).
 std::size_t unacknowledged_output(int fd);
 // Bytes sent that a close could still take from the peer: none of a unix socket's, which are with
-// the peer already; a FIN on its way counts as one.
+// the peer already, nor where the connection is gone; a FIN on its way counts as one.
 std::size_t undelivered_output(int fd);
 void shut_down_sending(int fd);
 // Makes the last reference to a socket one that can be closed in good order, as far as that goes

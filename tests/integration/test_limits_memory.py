@@ -127,3 +127,40 @@ class HeldMemory(PluginTestCase):
         client.send_bytes(f"echo {text}".encode())
         client.finish()
         self.assertEqual(client.rest(), [f"result: {text}"])
+
+    def fill(self, server, clients):
+        """So many clients ask for all that the server lets them have, and read nothing."""
+        greedy = [self.connect(server, receive_buffer=4096) for _ in range(clients)]
+        for client in greedy:  # large ones, then small ones into what is left
+            client.send_until_blocked(b"echo " + b"x" * 8000 + b"\n", 4 * MIB, quiet=0.1)
+        return greedy
+
+    def test_room_is_left_for_who_comes_late(self):
+        """Fails when those who came while there were few keep what is the share of those who come later."""
+        server = self.start("--max-memory=4MiB")
+        self.fill(server, 14)
+        late = self.connect(server)
+        self.assertEqual(late.ask("echo hi"), "result: hi")
+        self.assertTrue(late.ask("STATS").startswith("stats: "))
+        self.assertTrue(server.log_lines(" warning .*wait for memory"))
+
+    def test_half_lines_leave_room(self):
+        """Fails when many lines that are begun and not completed keep those waiting who ask for little."""
+        server = self.start("--max-memory=1MiB", "--max-connections=600")
+        before = self.connect(server)
+        self.assertEqual(before.ask("echo before"), "result: before")
+        halves = [self.connect(server) for _ in range(500)]
+        for half in halves:
+            half.send_aside(b"x" * 4000)
+        server.wait_for_log("wait for memory")
+        self.assertEqual(before.ask("echo after"), "result: after")
+        self.assertEqual(self.connect(server).ask("echo new"), "result: new")
+
+    def test_a_line_that_the_server_does_not_read_is_not_slow(self):
+        """Fails when a client is told that it was too slow with what lies in the server's receive buffer."""
+        server = self.start("--max-memory=1MiB", "--line-timeout=500ms", "--send-timeout=3s")
+        self.fill(server, 8)
+        client = self.connect(server)
+        text = "y" * 60_000
+        client.send(f"echo {text}")
+        self.assertEqual(client.line(), f"result: {text}")  # once the silent ones are cut off

@@ -8,7 +8,7 @@ import time
 from client import Client
 from harness import RUNTIME_ERROR, ServerTestCase
 from manager import RestartTestCase
-from timing import wait_until
+from timing import Stopwatch, wait_until
 
 ACCEPT_ALL = ("--workers=2", "--max-inflight-per-connection=100000", "--max-unsent=64MiB", "--queue-capacity=100000")
 
@@ -91,17 +91,98 @@ class Stops(RestartTestCase):
         self.server.signal()
         self.assertEqual(self.server.wait_exit(), RUNTIME_ERROR)
         (line,) = self.server.log_lines(" warning ")
-        self.assertRegex(line, r"stopped with 0 tasks not done; 1 clients have not got [1-9]\d+ replies, of which [1-9]\d+ bytes")
+        self.assertRegex(line, r"stopped with 0 tasks not done; 1 clients have not got all: [1-9]\d+ bytes, "
+                               r"and [1-9]\d* replies that were not sent")
         client.close()
+
+    def test_clients_that_have_ended_their_input(self):
+        """Fails when the hang-up of both sides is taken for a client that is not there to read."""
+        self.start_next(*ACCEPT_ALL)
+        owed = [self.owe(kind, 20_000) for kind in ("tcp", "unix")]
+        for client, _ in owed:
+            client.finish()
+        stats = self.meet()
+        wait_until(lambda: " completed=40000 " in stats.ask("STATS"), "all is computed")
+        readers = [SlowReader(client, 0.002) for client, _ in owed]
+        self.server.signal()
+        self.server.notify.wait_for("STOPPING")
+        for reader in readers:
+            reader.begin()
+        for reader, (_, replies) in zip(readers, owed):
+            self.assertEqual(reader.finish(), replies)
+        self.assertEqual(self.server.wait_exit(), 0)
+
+    def test_input_that_is_not_read_any_more(self):
+        """Fails when a half-closed client with requests that the stop leaves unread is reset over its replies."""
+        self.start_next("--drain-timeout=10s")
+        client = self.meet("tcp", receive_buffer=4096)
+        client.send_aside(b"STATS\n" * 60_000)
+        wait_until(client.has_input, "the first replies")
+        client.finish()
+        self.server.signal()
+        self.server.notify.wait_for("STOPPING")
+        lines = client.rest()
+        self.assertGreater(len(lines), 100)
+        self.assertTrue(all(line.startswith("stats: ") for line in lines))
+        self.assertEqual(self.server.wait_exit(), 0)
+
+    def test_who_does_not_read_is_waited_for_all_the_same(self):
+        """Fails when a half-close, or --send-timeout, makes a stop forget what it owes, and end as a good one."""
+        for ended in (True, False):
+            with self.subTest(ended=ended):
+                self.start_next(*ACCEPT_ALL, "--drain-timeout=1s", "--send-timeout=200ms")
+                client, _ = self.owe("tcp", 8_000, size=1000)
+                if ended:
+                    client.finish()
+                stats = self.meet()
+                wait_until(lambda: " completed=" in stats.ask("STATS"), "it serves")
+                stats.close()
+                self.server.signal()
+                self.assertEqual(self.server.wait_exit(), RUNTIME_ERROR)
+                self.assertTrue(self.server.log_lines(" warning .*clients have not got all"))
+                client.close()
+
+    def test_a_client_that_never_stops_sending(self):
+        """Fails when what it goes on sending keeps a stop from ending, though it owes nothing."""
+        self.start_next("--drain-timeout=15s")
+        client = self.meet("unix")
+        over = threading.Event()
+
+        def send():
+            try:
+                while not over.is_set():
+                    client.socket.send(b"\n" * 100)
+            except OSError:
+                pass
+
+        def read():
+            try:
+                while client.socket.recv(1 << 16):
+                    pass
+            except OSError:
+                pass
+        threads = [threading.Thread(target=run, daemon=True) for run in (send, read)]
+        for thread in threads:
+            thread.start()
+        self.server.wait_for_stats(lambda stats: stats["errors"] > 100, "it is served")
+        watch = Stopwatch()
+        self.server.signal()
+        self.assertEqual(self.server.wait_exit(), 0)
+        self.assert_quick(watch.seconds, 5)
+        over.set()
+        for thread in threads:
+            thread.join()
 
     def test_an_announcement_is_withdrawn(self):
         """Fails when a restart that turns into a stop carries connections to nobody."""
         self.start_next()
         client = self.meet()
         self.assert_serves(client)
+        self.server.signal(signal.SIGSTOP)  # all three are pending then
         self.server.signal(signal.SIGUSR1)
-        subprocess.run(["/bin/kill", "-s", "USR1", "-q", "1", str(self.server.pid)], check=True)
+        subprocess.run(["/bin/kill", "-s", "RTMIN", str(self.server.pid)], check=True)
         self.server.signal()
+        self.server.signal(signal.SIGCONT)
         self.assertEqual(self.server.wait_exit(), 0)
         self.assert_ended(client)
         self.assertEqual(self.store.requests, [])

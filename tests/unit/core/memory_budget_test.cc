@@ -2,15 +2,17 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 
 namespace pool_server {
 namespace {
 
-// Fails if one client can take what others need, if the limit can be passed by asking, or if a
-// client that holds nothing is turned away though there is room for it.
-TEST_CASE("memory budget: half is for the first, the other half is shared") {
+// Fails if one client can take what others need, or if the limit can be passed by asking.
+TEST_CASE(
+    "memory budget: half is for the first, a quarter for new ones, each has a share of the rest") {
   MemoryBudget budget(1000);
+  budget.set_limit(1000, 5);
   std::array<MemoryBudget::Account, 5> accounts;
   for (auto& account : accounts) budget.open(account);
   auto& greedy = accounts[0];
@@ -20,19 +22,38 @@ TEST_CASE("memory budget: half is for the first, the other half is shared") {
   CHECK(budget.room_to_admit(greedy) < 101);
   budget.set(greedy, 0, 500);
   CHECK(budget.room_to_admit(greedy) < 1);
-  for (std::size_t i = 1; i < accounts.size(); ++i) {
-    CHECK(budget.room_to_admit(accounts[i]) >= 100);  // a fifth of the other half
-    CHECK(budget.room_to_admit(accounts[i]) < 101);
-    budget.set(accounts[i], 0, 100);
+  CHECK(budget.room_to_admit(accounts[1]) >= 250);
+  CHECK(budget.room_to_admit(accounts[1]) < 251);
+  budget.set(accounts[1], 0, 250);
+  CHECK(budget.room_to_admit(accounts[1]) < 1);
+  for (std::size_t i = 2; i < accounts.size(); ++i) {
+    CHECK(budget.room_to_admit(accounts[i]) >= 50);  // a fifth of the last quarter
+    CHECK(budget.room_to_admit(accounts[i]) < 51);
+    budget.set(accounts[i], 0, 50);
     CHECK(budget.room_to_admit(accounts[i]) < 1);
   }
   CHECK(budget.held() == 900);
-  budget.set(greedy, 0, 499);  // it has read something: the others are not stopped by it
-  budget.set(accounts[1], 0, 0);
-  CHECK(budget.room_to_admit(accounts[1]) >= 100);
-  CHECK(budget.room_to_admit(greedy) < 1);
+  budget.set(greedy, 0, 400);  // it has read something: the others are not stopped by it
+  budget.set(accounts[2], 0, 0);
+  CHECK(budget.room_to_admit(accounts[2]) >= 50);
   for (auto& account : accounts) budget.close(account);
   CHECK(budget.held() == 0);
+}
+
+// Fails if those who came early take more while there are few than is left for the later ones.
+TEST_CASE("memory budget: who comes late has its share, too") {
+  MemoryBudget budget(100'000);
+  budget.set_limit(100'000, 100);
+  std::array<MemoryBudget::Account, 100> accounts;
+  for (auto& account : accounts) {
+    budget.open(account);
+    CHECK(budget.room_to_admit(account) >= 250);
+    while (const std::size_t room = budget.room_to_admit(account)) {
+      budget.set(account, 0, account.bytes + std::min<std::size_t>(room, 1000));
+    }
+    REQUIRE(budget.held() <= budget.limit());
+  }
+  for (auto& account : accounts) budget.close(account);
 }
 
 // Fails if a request that is larger than all there is waits for ever, or gets in beside others.
@@ -47,7 +68,7 @@ TEST_CASE("memory budget: what does not fit at all is let in alone") {
   CHECK(budget.room_to_admit(large) < 5000);
   budget.set(small, 0, 0);
   budget.set(large, 0, 5000);
-  CHECK(budget.room_to_admit(small) < 1);
+  CHECK(budget.room_to_admit(small) <= 125);  // its share
   budget.close(large);
   CHECK(budget.room_to_admit(small) >= 1);
   budget.close(small);

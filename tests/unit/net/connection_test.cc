@@ -353,7 +353,7 @@ TEST_CASE_FIXTURE(Fixture,
 // Fails if a client is read from without end while memory is short, if one that holds little is
 // stopped with it, or if nobody remembers it afterwards.
 TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is short") {
-  host.memory().set_limit(4000);
+  host.memory().set_limit(4000, 2);
   auto [greedy_id, greedy] = host.connect();
   auto [polite_id, polite] = host.connect();
   const std::string line(700, 'x');
@@ -382,7 +382,7 @@ TEST_CASE_FIXTURE(Fixture,
   // Fails when the time-out is forgotten if it fires before the connection was told that it may not
   // be read any more.
   host.patience.line = 20'000;
-  host.memory().set_limit(1000);
+  host.memory().set_limit(1000, 1000);
   auto [id, client] = host.connect();
   client.send("half a line");
   CHECK(driver.run_until([&] { return host.received > 0; }));
