@@ -155,8 +155,9 @@ class Connection final : public EventSource, private Timer {
   };
   std::unique_ptr<Carried> carried_;
   TimeUs last_activity_;
-  TimeUs line_since_ = 0;                // of a line that has begun; 0: none has
-  // While send_blocked_: when the client last took something. While lingering: since when it has all.
+  TimeUs line_since_ = 0;  // of a line that has begun; 0: none has
+  // While send_blocked_: when the client last took something. While lingering: since when it has
+  // all.
   TimeUs blocked_since_ = 0;
   std::size_t unread_when_blocked_ = 0;  // bytes in the kernel's buffer then
   std::uint64_t serial_ = 0;
