@@ -128,14 +128,15 @@ class Stops(RestartTestCase):
 
     def test_who_does_not_read_is_waited_for_all_the_same(self):
         """Fails when a half-close, or --send-timeout, makes a stop forget what it owes, and end as a good one."""
-        for ended in (True, False):
+        for ended, kind, count, option in ((True, "tcp", 8_000, "--send-timeout=0"),
+                                           (False, "unix", 2_000, "--send-timeout=3s")):
             with self.subTest(ended=ended):
-                self.start_next(*ACCEPT_ALL, "--drain-timeout=1s", "--send-timeout=200ms")
-                client, _ = self.owe("tcp", 8_000, size=1000)
+                self.start_next(*ACCEPT_ALL, "--drain-timeout=4s", option)
+                client, _ = self.owe(kind, count, size=1000)
                 if ended:
                     client.finish()
                 stats = self.meet()
-                wait_until(lambda: " completed=" in stats.ask("STATS"), "it serves")
+                wait_until(lambda: f" completed={count} " in stats.ask("STATS"), "all is computed")
                 stats.close()
                 self.server.signal()
                 self.assertEqual(self.server.wait_exit(), RUNTIME_ERROR)
