@@ -105,9 +105,9 @@ class UnderValgrind(CostTestCase):
     def test_instructions(self):
         """Fails when the way of a request through the server gets longer."""
         self.assert_cost("instructions, pipelined", self.per_request(
-            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", PIPELINED), 2_100)
+            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", PIPELINED), 2_200)
 
     def test_instructions_one_at_a_time(self):
         """Fails when the way of a request that comes alone gets longer."""
         self.assert_cost("instructions, one at a time", self.per_request(
-            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", ONE_AT_A_TIME), 4_100)
+            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", ONE_AT_A_TIME), 4_300)
