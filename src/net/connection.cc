@@ -79,8 +79,10 @@ void Connection::fail(const std::exception& error) {
 }
 
 void Connection::refuse(std::string_view text, bool linger) {
-  writer_.append(text, host_.buffers());
-  finish_up(linger ? Farewell::kLinger : Farewell::kShort);
+  attempt([&] {
+    writer_.append(text, host_.buffers());
+    finish_up(linger ? Farewell::kLinger : Farewell::kShort);
+  });
 }
 
 void Connection::finish_up(Farewell farewell) {
@@ -314,16 +316,26 @@ void Connection::on_time(TimeUs now) {
       return;
     }
     const Due due = next_due();
-    if (due.at <= now && due.expiry == Expiry::kLine && starved_ && has_input(socket_.get())) {
-      line_since_ = now;  // the rest of the line may be there: it is not the client that is slow
-    }
-    if (due.at <= now && next_due().at <= now && !(due.expiry == Expiry::kSend && reads_on())) {
+    if (due.at <= now && !is_excused(due.expiry)) {
       host_.on_expired(*this, due.expiry);
     } else {
-      host_.on_changed(
-          *this);  // others may have changed what it may do since it was last looked at
+      // Others may have changed what it may do since it was last looked at.
+      host_.on_changed(*this);
     }
   });
+}
+
+// It had its reasons, and has its time once more.
+bool Connection::is_excused(Expiry expiry) {
+  return (expiry == Expiry::kSend && reads_on()) || (expiry == Expiry::kLine && line_is_here());
+}
+
+// Where the server does not read, the rest of a line may be waiting for it: then it is not the
+// client that is slow.
+bool Connection::line_is_here() {
+  if (!starved_ || !has_input(socket_.get())) return false;
+  line_since_ = host_.loop().now();
+  return true;
 }
 
 // A slow reader is one all the same: the kernel asks for more only when a good part of its buffer

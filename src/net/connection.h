@@ -136,7 +136,9 @@ class Connection final : public EventSource, private Timer {
   void update_interest();
   void arm_timer();
   void on_time(TimeUs now) override;
+  bool is_excused(Expiry expiry);
   bool reads_on();
+  bool line_is_here();
   struct Due {
     TimeUs at = kNever;
     Expiry expiry = Expiry::kIdle;

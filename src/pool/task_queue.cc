@@ -117,9 +117,9 @@ void TaskQueue::give_back(std::vector<TaskPtr>& tasks) {
   wake_up_to(tasks_.size());
 }
 
-void TaskQueue::cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled) {
+void TaskQueue::cancel(ConnectionId connection, TaskChain& cancelled) {
   const MutexLock lock(mutex_);
-  tasks_.cancel(connection, [&](TaskPtr task) { cancelled.push_back(std::move(task)); });
+  tasks_.cancel(connection, [&](TaskPtr task) { cancelled.push(std::move(task)); });
   room_was_made();
 }
 

@@ -7,6 +7,7 @@
 #include "core/fair_queue.h"
 #include "core/standing_wait.h"
 #include "core/task.h"
+#include "core/task_chain.h"
 #include "sys/mutex.h"
 
 namespace pool_server {
@@ -66,7 +67,7 @@ class TaskQueue {
   // Puts tasks that were popped and not begun back in front, and wakes workers for them.
   void give_back(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
   // Takes out what `connection` has queued and appends it to `cancelled`.
-  void cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled) PS_EXCLUDES(mutex_);
+  void cancel(ConnectionId connection, TaskChain& cancelled) PS_EXCLUDES(mutex_);
   // Takes out everything, in no particular order, and appends it to `tasks`.
   void take_all(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
   // Wakes a worker for each task that has none. The estimate behind push_all can be wrong.

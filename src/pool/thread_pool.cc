@@ -130,7 +130,7 @@ bool ThreadPool::can_progress() {
   });
 }
 
-void ThreadPool::cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled) {
+void ThreadPool::cancel(ConnectionId connection, TaskChain& cancelled) {
   queue_->cancel(connection, cancelled);
   for (const auto& worker : workers_) worker->cancel_tasks_of(connection);
 }

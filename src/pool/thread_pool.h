@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/handler.h"
+#include "core/task_chain.h"
 #include "pool/completion_queue.h"
 #include "pool/task_queue.h"
 #include "pool/worker.h"
@@ -66,7 +67,7 @@ class ThreadPool {
 
   // Takes the queued tasks of a client that left out of the queue into `cancelled`, and sets the
   // stop token of its running ones.
-  void cancel(ConnectionId connection, std::vector<TaskPtr>& cancelled);
+  void cancel(ConnectionId connection, TaskChain& cancelled);
   // Gives up the work that has not begun: it goes to `undone`, and what has ended to `ended`. A
   // task in transit between queue and worker may be missed: call again while some are unaccounted
   // for.

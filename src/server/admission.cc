@@ -1,11 +1,10 @@
 #include "server/admission.h"
 
 #include <algorithm>
-#include <iterator>
-#include <new>
 #include <utility>
 
 #include "core/protocol.h"
+#include "core/task_chain.h"
 
 namespace pool_server {
 
@@ -99,21 +98,15 @@ void Admission::on_ended(const Task& task) {
 }
 
 void Admission::cancel(ConnectionId connection) {
-  try {
-    cancelled_.reserve(outstanding_);
-  } catch (const std::bad_alloc&) {
-    return;  // they are worked off for nobody
+  TaskChain cancelled;  // takes no memory: the connection may be going for want of it
+  pool_.cancel(connection, cancelled);
+  for (TaskPtr& task : staged_) {
+    if (task->connection == connection) cancelled.push(std::move(task));
   }
-  pool_.cancel(connection, cancelled_);
-  const auto theirs =
-      std::stable_partition(staged_.begin(), staged_.end(),
-                            [&](const TaskPtr& task) { return task->connection != connection; });
-  std::move(theirs, staged_.end(), std::back_inserter(cancelled_));
-  staged_.erase(theirs, staged_.end());
-  outstanding_ -= cancelled_.size();
-  counters_.cancelled += cancelled_.size();
-  for (TaskPtr& task : cancelled_) recycler_.give(std::move(task));
-  cancelled_.clear();
+  std::erase(staged_, nullptr);
+  outstanding_ -= cancelled.size();
+  counters_.cancelled += cancelled.size();
+  while (TaskPtr task = cancelled.pop()) recycler_.give(std::move(task));
 }
 
 bool Admission::has_room() {

@@ -79,7 +79,6 @@ class Admission {
   const std::function<std::size_t(std::size_t)> longest_reply_;
 
   std::vector<TaskPtr> staged_;
-  std::vector<TaskPtr> cancelled_;
   std::deque<ConnectionId> waiting_;
   FairShare share_of_room_;     // where requests are refused
   std::size_t room_ = 0;        // of the queue as last seen, less what is staged

@@ -350,8 +350,7 @@ void Clients::refuse(UniqueFd socket, std::string_view reason) {
   protocol::append_reply(Outcome::kError, reason, text);
   Connection& connection = connections_.add(std::move(socket), *this);
   connection.refused = true;
-  ++refused_;
-  connection.attempt([&] { connection.refuse(text, /*linger=*/refused_ <= kLingeringRefusals); });
+  connection.refuse(text, /*linger=*/++refused_ <= kLingeringRefusals);
 }
 
 void Clients::on_no_resources(int error) {

@@ -106,14 +106,15 @@ Server::End Server::serve() {
   housekeeping_.start(loop_.now());
   loop_.run();
   const bool all_kept = !succession_.prepared() || succession_.hand_over();
-  const bool done = admission_.outstanding() == 0 && clients_.debts().connections == 0;
-  if (!watch_.pool_is_stuck() && (!drain_.cut_short() || (done && !succession_.prepared()))) {
-    pool_.shutdown();
-    log::write(LogLevel::kInfo, "stopped", {},
-               fmt::format("stopped after {} tasks", counters_.completed));
-    return {.exit_status = all_kept ? 0 : kExitFailure};
-  }
-  return end_cut_short(all_kept);
+  // A stop may be cut short when nothing is left to do but to wait for clients that go on sending.
+  const bool work_left =
+      drain_.cut_short() &&
+      (succession_.prepared() || admission_.outstanding() > 0 || clients_.debts().connections > 0);
+  if (watch_.pool_is_stuck() || work_left) return end_cut_short(all_kept);
+  pool_.shutdown();
+  log::write(LogLevel::kInfo, "stopped", {},
+             fmt::format("stopped after {} tasks", counters_.completed));
+  return {.exit_status = all_kept ? 0 : kExitFailure};
 }
 
 Server::End Server::end_cut_short(bool all_kept) {

@@ -53,7 +53,7 @@ TEST_CASE("R1: room that a cancelled client leaves lets a pusher go on") {
   TaskQueue queue(1);
   fill(queue, 0, 1);
   bool pushed = false;
-  std::vector<TaskPtr> cancelled;
+  TaskChain cancelled;
   {
     BlockedCall push([&] { pushed = queue.push(task(1, "", /*slot=*/5)); });
     CHECK(push.blocks());
@@ -200,7 +200,7 @@ TEST_CASE("task queue: cancelling takes out one client's tasks") {
   for (std::uint64_t i = 0; i < 6; ++i) {
     REQUIRE(queue.push(task(i, "", static_cast<std::uint32_t>(i % 2))));
   }
-  std::vector<TaskPtr> cancelled;
+  TaskChain cancelled;
   queue.cancel({1, 1}, cancelled);
   queue.cancel({0, 2}, cancelled);  // the next client in slot 0, who has none
   CHECK(numbers_of(cancelled) == Numbers{1, 3, 5});

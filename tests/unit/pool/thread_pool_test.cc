@@ -239,7 +239,7 @@ TEST_CASE("a client that left: its queued tasks are taken back, its running ones
   fixture.submit(3, "text", 1);
   fixture.submit(4, "text", 2);
   fixture.submit(5, "text", 1);
-  std::vector<TaskPtr> cancelled;
+  TaskChain cancelled;
   fixture.pool.cancel({1, 1}, cancelled);
   const auto stopped = collect(fixture.completions, 2);  // 1, and 4 on the worker that it frees
   CHECK(sorted(numbers_of(stopped)) == std::vector<std::uint64_t>{1, 4});
@@ -257,7 +257,7 @@ TEST_CASE("a client that left: what a worker has in hand for it starts with its 
   fixture.pool.queue().push_all(tasks, /*estimated_run=*/1, monotonic_now());
   fixture.running(1);
   const bool in_hand = fixture.pool.queue().level().depth == 0;
-  std::vector<TaskPtr> cancelled;
+  TaskChain cancelled;
   fixture.pool.cancel({2, 1}, cancelled);
   fixture.script.gate.open();
   const auto ended = collect(fixture.completions, 3 - cancelled.size());

@@ -113,8 +113,7 @@ class FakeHost : public ConnectionHost {
     if (!std::exchange(connection.listed, true)) changed_.push_back(connection.id());
   }
   void on_turn_over(Connection& connection) override { turns.push_back(connection.id()); }
-  void on_failed(Connection& connection, const std::exception& error) override {
-    failures.emplace_back(error.what());
+  void on_failed(Connection& connection, const std::exception&) override {
     connection.close(/*broken=*/true);
   }
   void on_closed(Connection& connection, bool broken) override {
@@ -138,7 +137,6 @@ class FakeHost : public ConnectionHost {
   std::size_t received = 0;
   std::size_t sent = 0;
   std::vector<std::pair<ConnectionId, bool>> closed;  // bool: broken
-  std::vector<std::string> failures;
   std::vector<Expiry> expired;
   std::vector<ConnectionId> turns;  // given at the end of the round, while `gives_turns`
   bool gives_turns = true;

@@ -13,6 +13,7 @@
 
 #include "core/handler.h"
 #include "core/task.h"
+#include "core/task_chain.h"
 #include "pool/completion_queue.h"
 #include "support/waiting.h"
 
@@ -29,6 +30,13 @@ inline TaskPtr task(std::uint64_t number, std::string text = {}, std::uint32_t s
 inline std::vector<std::uint64_t> numbers_of(const std::vector<TaskPtr>& tasks) {
   std::vector<std::uint64_t> numbers;
   for (const TaskPtr& each : tasks) numbers.push_back(each->number);
+  return numbers;
+}
+
+// Takes them out.
+inline std::vector<std::uint64_t> numbers_of(TaskChain& tasks) {
+  std::vector<std::uint64_t> numbers;
+  while (const TaskPtr each = tasks.pop()) numbers.push_back(each->number);
   return numbers;
 }
 
