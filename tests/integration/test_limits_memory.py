@@ -128,17 +128,18 @@ class HeldMemory(PluginTestCase):
         client.finish()
         self.assertEqual(client.rest(), [f"result: {text}"])
 
-    def fill(self, server, clients):
-        """So many clients ask for all that the server lets them have, and read nothing."""
-        greedy = [self.connect(server, receive_buffer=4096) for _ in range(clients)]
-        for client in greedy:  # large ones, then small ones into what is left
-            client.send_until_blocked(b"echo " + b"x" * 8000 + b"\n", 4 * MIB, quiet=0.1)
-        return greedy
+    LARGE, SMALL = ((b"echo " + b"x" * size + b"\n") * (4 * MIB // size) for size in (8000, 60))
+
+    def fill(self, clients, requests):
+        """Each of them asks for all that the server lets it have, and reads nothing."""
+        for client in clients:
+            client.send_until_blocked(requests, len(requests), quiet=0.1)
 
     def test_room_is_left_for_who_comes_late(self):
         """Fails when those who came while there were few keep what is the share of those who come later."""
         server = self.start("--max-memory=4MiB")
-        self.fill(server, 14)
+        # The first come while there are few; small requests fill what large ones leave.
+        self.fill((self.connect(server, receive_buffer=4096) for _ in range(14)), self.LARGE + self.SMALL)
         late = self.connect(server)
         self.assertEqual(late.ask("echo hi"), "result: hi")
         self.assertTrue(late.ask("STATS").startswith("stats: "))
@@ -159,7 +160,7 @@ class HeldMemory(PluginTestCase):
     def test_a_line_that_the_server_does_not_read_is_not_slow(self):
         """Fails when a client is told that it was too slow with what lies in the server's receive buffer."""
         server = self.start("--max-memory=1MiB", "--line-timeout=500ms", "--send-timeout=3s")
-        self.fill(server, 8)
+        self.fill([self.connect(server, receive_buffer=4096) for _ in range(8)], self.LARGE)
         client = self.connect(server)
         text = "y" * 60_000
         client.send(f"echo {text}")

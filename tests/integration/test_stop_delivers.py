@@ -50,12 +50,13 @@ class Stops(RestartTestCase):
         client.send(*(f"echo {text}" for text in texts))
         return client, [f"result: {text}" for text in texts]
 
-    def test_every_reply_is_delivered(self):
-        """Fails when SIGTERM leaves replies with the manager's store, which a stop drops, or resets slow readers."""
-        self.start_next(*ACCEPT_ALL)
-        owed = [self.owe(kind, 20_000) for kind in ("tcp", "unix", "tcp", "unix")]
+    def wait_until_computed(self, count):
         stats = self.meet()
-        wait_until(lambda: " completed=80000 " in stats.ask("STATS"), "all is computed")
+        wait_until(lambda: f" completed={count} " in stats.ask("STATS"), "all is computed")
+        stats.close()
+
+    def stop_beside_slow_readers(self, owed):
+        """Each of them, a client and its replies, begins to read when the stop has begun, and gets all."""
         readers = [SlowReader(client, 0.002) for client, _ in owed]
         self.server.signal()
         self.server.notify.wait_for("STOPPING")
@@ -64,6 +65,13 @@ class Stops(RestartTestCase):
         for reader, (_, replies) in zip(readers, owed):
             self.assertEqual(reader.finish(), replies)
         self.assertEqual(self.server.wait_exit(), 0)
+
+    def test_every_reply_is_delivered(self):
+        """Fails when SIGTERM leaves replies with the manager's store, which a stop drops, or resets slow readers."""
+        self.start_next(*ACCEPT_ALL)
+        owed = [self.owe(kind, 20_000) for kind in ("tcp", "unix", "tcp", "unix")]
+        self.wait_until_computed(80_000)
+        self.stop_beside_slow_readers(owed)
         self.assertEqual(self.store.requests, [])
         self.assertEqual(self.server.log_lines(" warning "), [])
 
@@ -71,8 +79,7 @@ class Stops(RestartTestCase):
         """Fails when what a client sends during a stop resets it before it has read its replies."""
         self.start_next(*ACCEPT_ALL)
         client, replies = self.owe("tcp", 20_000)
-        stats = self.meet()
-        wait_until(lambda: " completed=20000 " in stats.ask("STATS"), "all is computed")
+        self.wait_until_computed(20_000)
         reader = SlowReader(client, 0.001)
         self.server.signal()
         self.server.notify.wait_for("STOPPING")
@@ -86,8 +93,7 @@ class Stops(RestartTestCase):
         """Fails when a stop that runs out of time is silent about who was owed what, or calls it a success."""
         self.start_next(*ACCEPT_ALL, "--drain-timeout=300ms")
         client, _ = self.owe("unix", 5_000, size=1000)
-        stats = self.meet()
-        wait_until(lambda: " completed=5000 " in stats.ask("STATS"), "all is computed")
+        self.wait_until_computed(5_000)
         self.server.signal()
         self.assertEqual(self.server.wait_exit(), RUNTIME_ERROR)
         (line,) = self.server.log_lines(" warning ")
@@ -101,16 +107,8 @@ class Stops(RestartTestCase):
         owed = [self.owe(kind, 20_000) for kind in ("tcp", "unix")]
         for client, _ in owed:
             client.finish()
-        stats = self.meet()
-        wait_until(lambda: " completed=40000 " in stats.ask("STATS"), "all is computed")
-        readers = [SlowReader(client, 0.002) for client, _ in owed]
-        self.server.signal()
-        self.server.notify.wait_for("STOPPING")
-        for reader in readers:
-            reader.begin()
-        for reader, (_, replies) in zip(readers, owed):
-            self.assertEqual(reader.finish(), replies)
-        self.assertEqual(self.server.wait_exit(), 0)
+        self.wait_until_computed(40_000)
+        self.stop_beside_slow_readers(owed)
 
     def test_input_that_is_not_read_any_more(self):
         """Fails when a half-closed client with requests that the stop leaves unread is reset over its replies."""
@@ -135,9 +133,7 @@ class Stops(RestartTestCase):
                 client, _ = self.owe(kind, count, size=1000)
                 if ended:
                     client.finish()
-                stats = self.meet()
-                wait_until(lambda: f" completed={count} " in stats.ask("STATS"), "all is computed")
-                stats.close()
+                self.wait_until_computed(count)
                 self.server.signal()
                 self.assertEqual(self.server.wait_exit(), RUNTIME_ERROR)
                 self.assertTrue(self.server.log_lines(" warning .*clients have not got all"))
