@@ -25,7 +25,7 @@ class ByteBuffer {
   void adopt(std::string bytes);
 
   bool has_storage() const { return data_.capacity() > kInlineCapacity; }
-  void lend_storage(std::string storage);  // only while it has none
+  void lend_storage(std::string storage);  // only while it has none and is empty
   std::string give_up_storage();           // only while it is empty
 
  private:

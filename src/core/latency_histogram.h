@@ -6,6 +6,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "core/ids.h"
 
@@ -19,10 +21,21 @@ template <int SubBits>
 class LogLinearHistogram {
  public:
   void record(std::int64_t duration) {
-    ++buckets_[bucket_of(static_cast<std::uint64_t>(std::clamp(duration, kLowest, kHighest)))];
+    const auto counted = static_cast<std::uint64_t>(std::clamp(duration, kLowest, kHighest));
+    ++buckets_[bucket_of(counted)];
     ++count_;
+    sum_ += counted;
   }
   std::uint64_t count() const { return count_; }
+  std::uint64_t sum() const { return sum_; }  // of all durations recorded
+
+  // How many were shorter than 2^`power` units: exact, as a bucket ends there.
+  std::uint64_t count_below_power(int power) const {
+    const std::size_t end = std::min(bucket_of(std::uint64_t{1} << power), kBuckets);
+    std::uint64_t count = 0;
+    for (std::size_t bucket = 0; bucket < end; ++bucket) count += buckets_[bucket];
+    return count;
+  }
 
   // The smallest bucket limit that at least `percent` of the recorded durations do not exceed; 0
   // when nothing was recorded.
@@ -35,6 +48,30 @@ class LogLinearHistogram {
       if (seen > 0 && seen >= wanted) return upper_limit(bucket);
     }
     return 0;
+  }
+
+  // What was recorded since this was a copy of `earlier`.
+  LogLinearHistogram since(const LogLinearHistogram& earlier) const {
+    LogLinearHistogram rest = *this;
+    rest.count_ -= earlier.count_;
+    rest.sum_ -= earlier.sum_;
+    for (std::size_t i = 0; i < kBuckets; ++i) rest.buckets_[i] -= earlier.buckets_[i];
+    return rest;
+  }
+
+  // All of it as so many numbers, and back. Numbers that are missing are zeros.
+  static constexpr std::size_t numbers() { return 1 + kBuckets; }
+  void append_to(std::vector<std::uint64_t>& numbers) const {
+    numbers.push_back(sum_);
+    numbers.insert(numbers.end(), buckets_.begin(), buckets_.end());
+  }
+  void restore(std::span<const std::uint64_t> numbers) {
+    *this = {};
+    if (numbers.empty()) return;
+    sum_ = numbers.front();
+    numbers = numbers.subspan(1, std::min(numbers.size() - 1, kBuckets));
+    std::ranges::copy(numbers, buckets_.begin());
+    for (const std::uint64_t bucket : buckets_) count_ += bucket;
   }
 
  private:
@@ -60,6 +97,7 @@ class LogLinearHistogram {
   }
 
   std::uint64_t count_ = 0;
+  std::uint64_t sum_ = 0;
   std::array<std::uint64_t, kBuckets> buckets_{};
 };
 

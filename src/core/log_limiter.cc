@@ -7,8 +7,10 @@ namespace pool_server {
 
 std::optional<std::uint64_t> LogLimiter::admit(std::size_t kind, LogLevel level, TimeUs now) {
   Kind& of = kinds_[kind];
+  forget_if_quiet(of, now);
+  of.wanted_at = now;
   if (now >= of.free_at) {
-    of.free_at = now + kPeriod;
+    take_turn(of, now);
     return std::exchange(of.left_out, 0);
   }
   of.level = of.left_out == 0 ? level : std::max(of.level, level);
@@ -29,9 +31,18 @@ std::vector<LogLimiter::LeftOut> LogLimiter::take_due(TimeUs now) {
       continue;
     }
     taken.push_back({kind, of.level, std::exchange(of.left_out, 0)});
-    of.free_at = now + kPeriod;
+    forget_if_quiet(of, now);
+    take_turn(of, now);
   }
   return taken;
+}
+
+void LogLimiter::forget_if_quiet(Kind& of, TimeUs now) {
+  if (now - of.wanted_at >= kLongPeriod) of.logged = 0;
+}
+
+void LogLimiter::take_turn(Kind& of, TimeUs now) {
+  of.free_at = now + (++of.logged < kPrompt ? kPeriod : kLongPeriod);
 }
 
 std::vector<LogLimiter::LeftOut> LogLimiter::take_all() {

@@ -11,11 +11,14 @@
 namespace pool_server {
 
 // Keeps a log readable, and its disk free, whatever happens how often: of each kind of line one a
-// second is logged, and the others are counted. No count is lost: it goes with the next line of its
-// kind, or is told by itself when there is none. Pure.
+// second is logged, and after kPrompt of them one a minute, until there has been none for a minute.
+// The others are counted, and no count is lost: it goes with the next line of its kind, or is told
+// by itself when there is none. Pure.
 class LogLimiter {
  public:
   static constexpr TimeUs kPeriod = 1'000'000;
+  static constexpr TimeUs kLongPeriod = 60 * kPeriod;
+  static constexpr unsigned kPrompt = 10;
 
   // Kinds are numbered from 0.
   explicit LogLimiter(std::size_t kinds) : kinds_(kinds) {}
@@ -39,10 +42,15 @@ class LogLimiter {
 
  private:
   struct Kind {
-    TimeUs free_at = 0;  // from when on the next line may be logged
-    LogLevel level{};    // of what was left out
+    TimeUs free_at = 0;    // from when on the next line may be logged
+    TimeUs wanted_at = 0;  // when there was one last, logged or not
+    unsigned logged = 0;   // since there was none for a long period
+    LogLevel level{};      // of what was left out
     std::uint64_t left_out = 0;
   };
+
+  static void forget_if_quiet(Kind& of, TimeUs now);
+  static void take_turn(Kind& of, TimeUs now);
 
   std::vector<Kind> kinds_;
   TimeUs due_ = kNever;  // may be too early, never too late

@@ -26,6 +26,10 @@ std::string reply_too_long(std::size_t max_bytes) {
   return "the handler's reply is too long (max " + std::to_string(max_bytes) + " bytes)";
 }
 
+std::string worker_crashed(std::string_view how) {
+  return std::string("worker crashed (").append(how).append(")");
+}
+
 std::string timed_out(TimeUs timeout) {
   return "timed out after " + std::to_string(timeout / 1000) + " ms";
 }

@@ -17,12 +17,16 @@ inline constexpr std::string_view kStatsRequest = "STATS";
 inline constexpr std::string_view kEmptyRequest = "empty request";
 inline constexpr std::string_view kInternalError = "internal error";
 inline constexpr std::string_view kBadReply = "the handler's reply has control bytes";
+// Of a pool of programs, none of which can be kept alive.
+inline constexpr std::string_view kNoWorker = "no worker available";
+inline constexpr std::string_view kCarriageReturn = "the request has a carriage return";
 inline constexpr std::string_view kInvalidInput = "invalid input";
 inline constexpr std::string_view kServerBusy = "server busy";
 inline constexpr std::string_view kTooManyConnections = "too many connections";
 inline constexpr std::string_view kTooManyFromPeer = "too many connections from this client";
 inline constexpr std::string_view kWaitedTooLong = "waited too long";
 // Said to a connection before it is closed.
+inline constexpr std::string_view kNoProxyHeader = "no valid PROXY header";
 inline constexpr std::string_view kIdleTooLong = "idle for too long";
 inline constexpr std::string_view kLineTooSlow = "request not completed in time";
 
@@ -31,6 +35,7 @@ inline constexpr std::string_view kInternalErrorReply = "ERROR: internal error\n
 
 std::string line_too_long(std::size_t max_bytes);
 std::string reply_too_long(std::size_t max_bytes);
+std::string worker_crashed(std::string_view how);
 std::string timed_out(TimeUs timeout);  // said in ms, as the option is
 
 // What a reply line has beside its text: "result: " and LF.

@@ -36,6 +36,12 @@ struct CarriedConnection {
   std::string unsent;               // due, not taken by the kernel
   std::vector<CarriedAnswer> owed;  // in order
 
+  // Comes the connection through a proxy (see core/proxy_header.h) that speaks for another?
+  enum class Proxied : std::uint8_t { kNo = 0, kHeaderAwaited = 1, kClientKnown = 2 };
+  Proxied proxied = Proxied::kNo;
+  std::string client;  // what has come of the header; or the client's address in network order
+  std::uint16_t client_port = 0;
+
   bool operator==(const CarriedConnection&) const = default;
 };
 

@@ -5,6 +5,9 @@
 #include <cstring>
 #include <limits>
 
+#include "core/ip_address.h"
+#include "core/proxy_header.h"
+
 namespace pool_server {
 
 namespace {
@@ -93,8 +96,9 @@ class Output {
 
 std::uint64_t size_of_record(const CarriedConnection& connection) {
   constexpr std::uint64_t kText = 4;
-  std::uint64_t size = 8 + 8 + 1 + 1 + 3 * kText + 4;
-  size += connection.partial_line.size() + connection.undecoded.size() + connection.unsent.size();
+  std::uint64_t size = 8 + 8 + 1 + 1 + 3 * kText + 4 + 1 + kText + 2;
+  size += connection.partial_line.size() + connection.undecoded.size() + connection.unsent.size() +
+          connection.client.size();
   for (const CarriedAnswer& answer : connection.owed) size += 1 + 1 + kText + answer.text.size();
   return size;
 }
@@ -133,6 +137,9 @@ bool SnapshotWriter::add(const CarriedConnection& connection) {
     out.integer(static_cast<std::uint8_t>(answer.outcome));
     out.text(answer.text);
   }
+  out.integer(static_cast<std::uint8_t>(connection.proxied));
+  out.text(connection.client);
+  out.integer(connection.client_port);
   if (!out.flush()) return false;
   end_ = out.end();
   ++count_;
@@ -228,6 +235,18 @@ bool read_answer(Input& in, CarriedAnswer& answer) {
   return true;
 }
 
+bool is_sound_client(const CarriedConnection& connection) {
+  switch (connection.proxied) {
+    case CarriedConnection::Proxied::kNo:
+      return true;
+    case CarriedConnection::Proxied::kHeaderAwaited:
+      return connection.client.size() < kLongestProxyHeader;
+    case CarriedConnection::Proxied::kClientKnown:
+      return ip_address(connection.client).has_value();
+  }
+  return false;
+}
+
 template <class Input>
 bool read_connection(Input& in, CarriedConnection& connection) {
   connection.cookie = in.template integer<std::uint64_t>();
@@ -241,7 +260,12 @@ bool read_connection(Input& in, CarriedConnection& connection) {
   for (std::uint32_t i = 0; i < owed; ++i) {
     if (in.at_end() || !read_answer(in, connection.owed.emplace_back())) return false;
   }
-  return !in.truncated();
+  const auto proxied = in.template integer<std::uint8_t>();
+  if (proxied > static_cast<std::uint8_t>(CarriedConnection::Proxied::kClientKnown)) return false;
+  connection.proxied = static_cast<CarriedConnection::Proxied>(proxied);
+  connection.client = in.text();
+  connection.client_port = in.template integer<std::uint16_t>();
+  return !in.truncated() && is_sound_client(connection);
 }
 
 }  // namespace

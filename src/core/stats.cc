@@ -3,20 +3,28 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string_view>
 
 namespace pool_server {
 
 namespace {
 
-// Carried over by a restart in this order: append only.
+// Carried over by a restart in this order, and the histograms behind them. What a later release
+// counts comes behind those.
 constexpr std::array kTotals = {
-    &Counters::accepted,     &Counters::refused,     &Counters::completed,
-    &Counters::errors,       &Counters::timeouts,    &Counters::shed_busy,
-    &Counters::shed_timeout, &Counters::shed_target, &Counters::quarantined,
-    &Counters::idle_closed,  &Counters::slow_lines,  &Counters::slow_readers,
-    &Counters::cancelled,    &Counters::dropped,
+    &Counters::accepted,     &Counters::refused,      &Counters::completed,
+    &Counters::errors,       &Counters::timeouts,     &Counters::shed_busy,
+    &Counters::shed_timeout, &Counters::shed_target,  &Counters::quarantined,
+    &Counters::idle_closed,  &Counters::slow_lines,   &Counters::slow_readers,
+    &Counters::cancelled,    &Counters::dropped,      &Counters::task_errors,
+    &Counters::task_crashes, &Counters::bytes_in,     &Counters::bytes_out,
+    &Counters::restarts,     &Counters::carried,      &Counters::lost,
+    &Counters::cpu_before,   &Counters::programs_cpu, &Counters::served_since,
 };
+constexpr std::array kHistograms = {&Counters::wait, &Counters::run};
+constexpr std::array kLaterTotals = {&Counters::agent_best, &Counters::agent_mean,
+                                     &Counters::agent_free};
 
 void append(std::string& out, std::string_view key, std::uint64_t value) {
   out.append(" ").append(key).append("=").append(std::to_string(value));
@@ -30,14 +38,30 @@ std::uint64_t us(TimeUs time) {
 
 std::vector<std::uint64_t> totals_of(const Counters& counters) {
   std::vector<std::uint64_t> totals;
+  totals.reserve(kTotals.size() + kHistograms.size() * LatencyHistogram::numbers() +
+                 kLaterTotals.size());
   for (const auto member : kTotals) totals.push_back(counters.*member);
+  for (const auto member : kHistograms) (counters.*member).append_to(totals);
+  for (const auto member : kLaterTotals) totals.push_back(counters.*member);
   return totals;
 }
 
 void restore_totals(const std::vector<std::uint64_t>& totals, Counters& counters) {
-  for (std::size_t i = 0; i < std::min(totals.size(), kTotals.size()); ++i) {
-    counters.*kTotals[i] = totals[i];
+  std::span<const std::uint64_t> rest = totals;
+  const auto take = [&rest](std::size_t most) {
+    const std::span<const std::uint64_t> taken = rest.first(std::min(most, rest.size()));
+    rest = rest.subspan(taken.size());
+    return taken;
+  };
+  const auto restore = [&](const auto& members) {
+    const std::span<const std::uint64_t> plain = take(members.size());
+    for (std::size_t i = 0; i < plain.size(); ++i) counters.*members[i] = plain[i];
+  };
+  restore(kTotals);
+  for (const auto member : kHistograms) {
+    (counters.*member).restore(take(LatencyHistogram::numbers()));
   }
+  restore(kLaterTotals);
 }
 
 std::string format_stats(const StatsView& view) {

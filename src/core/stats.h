@@ -11,8 +11,8 @@
 
 namespace pool_server {
 
-// What the server counts. Plain integers: only the loop thread touches them, timings ride back to
-// it inside the completions.
+// What the server counts, from the first process of the service on. Plain integers: only the loop
+// thread touches them, timings ride back to it inside the completions.
 struct Counters {
   std::uint64_t accepted = 0;      // connections ever accepted
   std::uint64_t refused = 0;       // connections turned away at the limit
@@ -28,11 +28,25 @@ struct Counters {
   std::uint64_t slow_readers = 0;  // ... for not reading their replies
   std::uint64_t cancelled = 0;     // queued tasks taken back because their client left
   std::uint64_t dropped = 0;       // results that found their client gone or answered already
-  LatencyHistogram wait;           // accepted to begun, of every task begun
-  LatencyHistogram run;            // begun to ended
+  std::uint64_t task_errors = 0;   // tasks that ended with an error of the handler's,
+  std::uint64_t task_crashes = 0;  // ... or because their worker's program crashed
+  std::uint64_t bytes_in = 0;      // received from clients
+  std::uint64_t bytes_out = 0;     // sent to them
+  std::uint64_t restarts = 0;      // hand-overs from one process to the next
+  std::uint64_t carried = 0;       // connections taken over in them,
+  std::uint64_t lost = 0;          // ... and those that were to be, and were not
+  std::uint64_t cpu_before = 0;    // CPU time that earlier processes had, in µs,
+  std::uint64_t programs_cpu = 0;  // ... and that programs have had, as far as it was looked at
+  std::uint64_t served_since = 0;  // when the first of them started, in µs of Unix time
+  // What balancers are told by, see AgentReport::Memory.
+  std::uint64_t agent_best = 0;
+  std::uint64_t agent_mean = 0;
+  std::uint64_t agent_free = 0;
+  LatencyHistogram wait;  // accepted to begun, of every task begun
+  LatencyHistogram run;   // begun to ended
 };
 
-// The totals of `counters`, in an order that only ever grows at its end, and back.
+// All of `counters`, in an order that only ever grows at its end, and back.
 std::vector<std::uint64_t> totals_of(const Counters& counters);
 void restore_totals(const std::vector<std::uint64_t>& totals, Counters& counters);
 

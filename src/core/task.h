@@ -39,6 +39,7 @@ struct TaskState {
   TimeUs accepted_at = 0;
   TimeUs begun_at = 0;  // on a worker
   TimeUs ended_at = 0;
+  TimeUs work = 0;  // of that, what was spent on it, if its handler tells; 0: all
   unsigned worker = 0;
   bool answered = false;  // timed out: its client was answered without it
   Shed shed = Shed::kNo;

@@ -41,9 +41,17 @@ class TaskNotes {
     if (reason_.empty()) reason_ = keep(reason);
   }
 
+  // The process that worked on it has ended.
+  void crash(std::string_view how, std::string_view last_words) noexcept {
+    crash_ = keep(how);
+    last_words_ = keep(last_words);
+  }
+
   std::span<const Line> lines() const { return std::span(kept_).first(lines_); }
   std::string_view reason() const { return reason_; }  // empty: none was given
-  std::size_t left_out() const { return left_out_; }   // bytes
+  std::string_view crash() const { return crash_; }    // empty: there was none
+  std::string_view last_words() const { return last_words_; }
+  std::size_t left_out() const { return left_out_; }  // bytes
 
  private:
   std::string_view keep(std::string_view text) {
@@ -61,6 +69,8 @@ class TaskNotes {
   std::array<Line, kMostLines> kept_;
   std::size_t lines_ = 0;
   std::string_view reason_;
+  std::string_view crash_;
+  std::string_view last_words_;
   std::size_t left_out_ = 0;
 };
 

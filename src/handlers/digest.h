@@ -9,6 +9,6 @@ namespace pool_server {
 
 // TEXT → the lower-case hexadecimal SHA-256 of its bytes; "bad" → an error, for trying things out.
 std::unique_ptr<Handler> make_digest_handler();
-std::size_t longest_digest_reply(std::size_t request_bytes);  // as HandlerModule::longest_reply
+std::size_t longest_digest_reply(std::size_t request_bytes);  // see LongestReply
 
 }  // namespace pool_server

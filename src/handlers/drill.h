@@ -13,6 +13,6 @@ namespace pool_server {
 //   hang MS     waits and ignores its stop token
 //   fail, bad   error replies; throw: an exception
 std::unique_ptr<Handler> make_drill_handler();
-std::size_t longest_drill_reply(std::size_t request_bytes);  // as HandlerModule::longest_reply
+std::size_t longest_drill_reply(std::size_t request_bytes);  // see LongestReply
 
 }  // namespace pool_server

@@ -210,13 +210,16 @@ class PasswordModule final : public HandlerModule {
  public:
   explicit PasswordModule(const Recipe& recipe) : recipe_(recipe) {}
   std::unique_ptr<Handler> make() override { return std::make_unique<Password>(recipe_); }
-  std::size_t longest_reply(std::size_t) const override { return CRYPT_OUTPUT_SIZE; }
 
  private:
   const Recipe recipe_;
 };
 
 }  // namespace
+
+std::size_t longest_password_reply(std::size_t) {
+  return CRYPT_OUTPUT_SIZE;
+}
 
 std::unique_ptr<HandlerModule> load_password_handler(const HandlerOptions& options) {
   return std::make_unique<PasswordModule>(make_recipe(options));

@@ -20,5 +20,6 @@ namespace pool_server {
 // Nothing of a password is left in the handler's memory after the reply. Throws
 // std::invalid_argument for an option's value that cannot be.
 std::unique_ptr<HandlerModule> load_password_handler(const HandlerOptions& options);
+std::size_t longest_password_reply(std::size_t request_bytes);  // see LongestReply
 
 }  // namespace pool_server

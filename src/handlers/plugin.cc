@@ -195,9 +195,6 @@ class Plugin final : public HandlerModule {
     }
   }
 
-  // Or an error that the server makes: the longest of those has 46 bytes and a number.
-  std::size_t longest_reply(std::size_t) const override { return max_reply_ + 64; }
-
  private:
   std::unique_ptr<Instance> start() const {
     return std::make_unique<Instance>(entry_, configuration_);

@@ -15,27 +15,25 @@ namespace pool_server {
 namespace {
 
 // A handler without options.
-template <std::unique_ptr<Handler> (*make_one)(), std::size_t (*longest)(std::size_t)>
+template <std::unique_ptr<Handler> (*make_one)()>
 class Plain final : public HandlerModule {
  public:
   static std::unique_ptr<HandlerModule> load(const HandlerOptions&) {
     return std::make_unique<Plain>();
   }
   std::unique_ptr<Handler> make() override { return make_one(); }
-  std::size_t longest_reply(std::size_t request_bytes) const override {
-    return longest(request_bytes);
-  }
 };
 
 struct Entry {
   std::string_view name;
   std::unique_ptr<HandlerModule> (*load)(const HandlerOptions& options);
+  std::size_t (*longest_reply)(std::size_t request_bytes);
 };
 
 constexpr std::array kBuiltIn = {
-    Entry{"digest", Plain<make_digest_handler, longest_digest_reply>::load},
-    Entry{"drill", Plain<make_drill_handler, longest_drill_reply>::load},
-    Entry{"password", load_password_handler},
+    Entry{"digest", Plain<make_digest_handler>::load, longest_digest_reply},
+    Entry{"drill", Plain<make_drill_handler>::load, longest_drill_reply},
+    Entry{"password", load_password_handler, longest_password_reply},
 };
 
 constexpr std::string_view kSuffix = ".so";
@@ -62,10 +60,26 @@ bool handler_exists(std::string_view name) {
          std::filesystem::exists(handler_path(name), ignored);
 }
 
+bool is_plugin(std::string_view name) {
+  return find_built_in(name) == nullptr;
+}
+
 std::string built_in_handlers() {
   std::string names;
   for (const Entry& entry : kBuiltIn) names.append(names.empty() ? "" : ", ").append(entry.name);
   return names;
+}
+
+LongestReply longest_reply_of(const Options& options) {
+  // An error that the server makes in its place: the longest of those has 46 bytes and a number.
+  static constexpr std::size_t kLongestError = 64;
+  const Entry* entry = options.program.empty() ? find_built_in(options.handler) : nullptr;
+  if (entry == nullptr) {
+    return [longest = options.max_reply + kLongestError](std::size_t) { return longest; };
+  }
+  return [longest = entry->longest_reply](std::size_t request_bytes) {
+    return std::max(longest(request_bytes), kLongestError);
+  };
 }
 
 std::unique_ptr<HandlerModule> load_handler(const Options& options) {

@@ -28,7 +28,7 @@ void EventLoop::modify(int fd, std::uint32_t events, EventSource& source) {
   epoll_.modify(fd, events, &source);
 }
 
-void EventLoop::remove(int fd) {
+void EventLoop::remove(int fd) noexcept {
   epoll_.remove(fd);
 }
 

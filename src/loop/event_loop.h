@@ -41,7 +41,7 @@ class EventLoop {
 
   void add(int fd, std::uint32_t events, EventSource& source);
   void modify(int fd, std::uint32_t events, EventSource& source);
-  void remove(int fd);
+  void remove(int fd) noexcept;
 
   void run();  // until stop()
   void stop() { running_ = false; }

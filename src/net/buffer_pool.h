@@ -17,8 +17,9 @@ class BufferPool {
   // What one recv may bring. Used within one call only.
   std::span<char> scratch() { return scratch_; }
 
+  // One that holds bytes keeps the storage that it has, be it only that of a short string.
   void lend(ByteBuffer& to) {
-    if (to.has_storage() || spare_.empty()) return;
+    if (!to.empty() || to.has_storage() || spare_.empty()) return;
     to.lend_storage(std::move(spare_.back()));
     spare_.pop_back();
   }

@@ -6,7 +6,6 @@
 
 #include "core/wipe.h"
 #include "sys/socket.h"
-#include "sys/socket_address.h"
 
 namespace pool_server {
 
@@ -47,7 +46,18 @@ Connection::~Connection() {
 }
 
 std::string Connection::peer() const {
-  return peer_name(socket_.get());
+  return proxied_ != nullptr && proxied_->known() ? proxied_->name() : peer_name(socket_.get());
+}
+
+PeerKey Connection::peer_key() const {
+  return proxied_ != nullptr && proxied_->known() ? proxied_->key()
+                                                  : pool_server::peer_key(socket_.get());
+}
+
+void Connection::expect_header() {
+  proxied_ = std::make_unique<ProxiedClient>();
+  line_since_ = host_.loop().now();
+  arm_timer();
 }
 
 void Connection::on_events(std::uint32_t events) {
@@ -88,7 +98,7 @@ void Connection::refuse(std::string_view text, bool linger) {
 void Connection::finish_up(Farewell farewell) {
   attempt([&] {
     draining_ = true;
-    to_be_carried_ = false;
+    carry_ = Carry::kNo;
     farewell_ = farewell;
     host_.on_changed(*this);
   });
@@ -109,6 +119,10 @@ void Connection::reconfigure() {
 
 void Connection::restore(CarriedConnection&& from) {
   serial_ = from.serial;
+  if (from.proxied != CarriedConnection::Proxied::kNo) {
+    proxied_ = std::make_unique<ProxiedClient>();
+    proxied_->restore(from);
+  }
   reader_.restore(from);
   writer_.restore(std::move(from.unsent));
   if (!from.owed.empty()) {
@@ -118,16 +132,19 @@ void Connection::restore(CarriedConnection&& from) {
       carried_->answers.push_back(std::move(answer));
     }
   }
-  if (reader_.mid_line()) line_since_ = host_.loop().now();
+  if (mid_line()) line_since_ = host_.loop().now();
   admit_lines();
   host_.on_changed(*this);
 }
 
-void Connection::prepare_to_carry() {
+void Connection::prepare_to_carry(Carry how) {
   attempt([&] {
     if (refused || phase_ == Phase::kLingering) return;  // it is owed nothing but a last word
     if (draining_) reader_.abandon();  // it is being seen out: what it is owed comes, and no more
-    draining_ = to_be_carried_ = true;
+    draining_ = true;
+    carry_ = how;
+    // Should it end before, then as at a stop.
+    if (how == Carry::kDelivered) farewell_ = Farewell::kDelivered;
     host_.on_changed(*this);
   });
 }
@@ -148,6 +165,7 @@ CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
     to.owed.push_back({CarriedAnswer::Kind::kRequest, Outcome::kOk, std::string(*line)});
   }
   reader_.carry(to);
+  if (proxied_ != nullptr) proxied_->carry(to);
   return to;
 }
 
@@ -197,7 +215,7 @@ void Connection::close(bool broken) {
 // Nothing more will come in, and nothing is owed.
 bool Connection::complete() const {
   const bool input_done =
-      to_be_carried_ ? reader_.at_end_of_input() : draining_ || reader_.at_end_of_input();
+      to_be_carried() ? reader_.at_end_of_input() : draining_ || reader_.at_end_of_input();
   return input_done && carried_ == nullptr && !reader_.may_have_line() && !waiting_for_queue_ &&
          writer_.unanswered() == 0 && !writer_.has_unsent();
 }
@@ -210,6 +228,7 @@ void Connection::finish() {
   }
   shut_down_sending(socket_.get());
   phase_ = Phase::kLingering;
+  carry_ = Carry::kNo;
   if (farewell_ == Farewell::kDelivered) {
     // No event tells of delivery, and a hang-up, once the client has ended its side as well, cannot
     // be left out: from here on the timer alone looks after it.
@@ -287,12 +306,12 @@ Connection::Due Connection::next_due() {
   const bool stopping = draining_ && farewell_ == Farewell::kDelivered;
   if (send_blocked_) {
     if (!stopping) consider(timeouts.send, blocked_since_, Expiry::kSend);
-  } else if (line_since_ != 0 && !to_be_carried_ &&
+  } else if (line_since_ != 0 && !to_be_carried() &&
              (may_read() || starved_)) {  // half a line holds memory, too
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
   const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog();
-  if (idle && !to_be_carried_) {  // who is about to be carried over is not asked to talk
+  if (idle && !to_be_carried()) {  // who is about to be carried over is not asked to talk
     consider(timeouts.idle, last_activity_, Expiry::kIdle);
   }
   return due;
@@ -333,7 +352,7 @@ bool Connection::is_excused(Expiry expiry) {
 // Where the server does not read, the rest of a line may be waiting for it: then it is not the
 // client that is slow.
 bool Connection::line_is_here() {
-  if (!starved_ || !has_input(socket_.get())) return false;
+  if (!starved_ || !(reader_.has_whole_line() || has_input(socket_.get()))) return false;
   line_since_ = host_.loop().now();
   return true;
 }

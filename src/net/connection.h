@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,9 +14,11 @@
 #include "loop/event_loop.h"
 #include "loop/timers.h"
 #include "net/connection_host.h"
+#include "net/proxied_client.h"
 #include "net/reply_writer.h"
 #include "net/request_reader.h"
 #include "sys/socket.h"
+#include "sys/socket_address.h"
 #include "sys/unique_fd.h"
 
 namespace pool_server {
@@ -36,7 +39,9 @@ class Connection final : public EventSource, private Timer {
   ConnectionId id() const { return id_; }
   std::uint64_t serial() const { return serial_; }  // names it in the log
   void set_serial(std::uint64_t serial) { serial_ = serial; }
-  std::string peer() const;  // address, for the log
+  // Who is at the other end, or behind the proxy there: for the log, and for limits.
+  std::string peer() const;
+  PeerKey peer_key() const;
 
   void on_events(std::uint32_t events) override;
 
@@ -50,6 +55,11 @@ class Connection final : public EventSource, private Timer {
       fail(error);
     }
   }
+
+  // It comes from a proxy: a header is to come before all else. Before anything else happens to it.
+  void expect_header();
+  bool is_proxied() const { return proxied_ != nullptr; }
+  bool awaits_header() const { return proxied_ != nullptr && !proxied_->known(); }
 
   // Sends `text` (a whole line) as the only thing this client hears, then ends the connection.
   void refuse(std::string_view text, bool linger);
@@ -68,10 +78,16 @@ class Connection final : public EventSource, private Timer {
   void reconfigure();
   // Takes up what an earlier process left; before anything else happens to it.
   void restore(CarriedConnection&& from);
-  // Reads and admits no more: all that is not answered waits to be carried over. An end that the
-  // client asked for comes all the same.
-  void prepare_to_carry();
-  bool to_be_carried() const { return to_be_carried_; }
+  // How it is carried over to the next process.
+  enum class Carry : unsigned char {
+    kNo,
+    kAsItIs,     // all that is not answered is carried
+    kDelivered,  // what has been received is answered and delivered first
+  };
+  // Reads no more, and waits to be carried over. An end that the client asked for comes all the
+  // same.
+  void prepare_to_carry(Carry how);
+  bool to_be_carried() const { return carry_ != Carry::kNo; }
   // Gives away what a restart carries over; `undone` as for ReplyWriter::carry. To be closed next.
   CarriedConnection carry(std::vector<TaskPtr> undone);
   // Of what was accepted, something has no reply yet, or not all of its reply was sent.
@@ -109,6 +125,9 @@ class Connection final : public EventSource, private Timer {
   bool listed = false;
   bool awaits_stats = false;
   bool refused = false;
+  // Counted by the host: requests for workers, and how long those were at work on them, in µs.
+  std::uint64_t requests = 0;
+  TimeUs had_work_for = 0;
 
  private:
   enum class Phase : unsigned char {
@@ -123,6 +142,8 @@ class Connection final : public EventSource, private Timer {
   bool may_read();
   void read();
   void wait_for_turn();
+  bool admits_no_more() const { return carry_ == Carry::kAsItIs; }
+  bool take_header(std::string_view& input);
   std::pair<IoResult, std::span<char>> receive_some(std::size_t most);
   void admit_lines();
   bool admit_carried(std::size_t& lines);
@@ -139,6 +160,7 @@ class Connection final : public EventSource, private Timer {
   bool is_excused(Expiry expiry);
   bool reads_on();
   bool line_is_here();
+  bool mid_line() const { return awaits_header() || reader_.mid_line(); }
   struct Due {
     TimeUs at = kNever;
     Expiry expiry = Expiry::kIdle;
@@ -148,6 +170,7 @@ class Connection final : public EventSource, private Timer {
   const ConnectionId id_;
   UniqueFd socket_;
   ConnectionHost& host_;
+  std::unique_ptr<ProxiedClient> proxied_;  // null: the other end is the client
   RequestReader reader_;
   ReplyWriter writer_;
   // Answers owed from before a restart; they come before anything that is still to be decoded.
@@ -174,7 +197,7 @@ class Connection final : public EventSource, private Timer {
   bool starved_ = false;           // the host was told so, and has not come back to it
   bool held_for_memory_ = false;   // what it waits for is not the queue, but memory
   bool draining_ = false;
-  bool to_be_carried_ = false;
+  Carry carry_ = Carry::kNo;
   Farewell farewell_ = Farewell::kLinger;
   bool send_blocked_ = false;  // the kernel took less than was due: wait for EPOLLOUT
 };

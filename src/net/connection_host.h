@@ -36,6 +36,10 @@ class ConnectionHost {
   virtual bool on_carried_answer(Connection& connection, const CarriedAnswer& answer) = 0;
   // A line of more than max_line() bytes, which is being skipped.
   virtual void on_line_too_long(Connection& connection) = 0;
+  // Its proxy's header has come: peer() is the client. The host may refuse it.
+  virtual void on_client_known(Connection& connection) = 0;
+  // What comes from that proxy begins with no header that one could believe.
+  virtual void on_bad_header(Connection& connection) = 0;
   virtual void on_received(Connection& connection, std::size_t bytes) = 0;
   virtual void on_sent(Connection& connection, std::size_t bytes) = 0;
   // The memory of all clients is short, and this one may have no more of it for now. It is to be

@@ -11,7 +11,8 @@ namespace pool_server {
 
 void Connection::settle_account() {
   const std::size_t carried = carried_ == nullptr ? 0 : carried_->bytes;
-  host_.memory().set(account_, reader_.bytes_held() + carried, writer_.bytes_owed());
+  const std::size_t header = proxied_ == nullptr ? 0 : proxied_->bytes_held();
+  host_.memory().set(account_, reader_.bytes_held() + carried + header, writer_.bytes_owed());
 }
 
 ConnectionLoad Connection::load() {
@@ -27,7 +28,7 @@ ConnectionLoad Connection::load() {
 
 // There is something to admit without reading, and nothing in its way.
 bool Connection::may_admit_more() {
-  return !waiting_for_queue_ && !to_be_carried_ &&
+  return !waiting_for_queue_ && !admits_no_more() &&
          (carried_ != nullptr || reader_.may_have_line()) && may_admit(load(), host_.limits());
 }
 
@@ -58,17 +59,36 @@ void Connection::read() {
       close(/*broken=*/true);
       return;
     case IoStatus::kEof:
+      if (awaits_header() && proxied_->has_begun()) host_.on_bad_header(*this);
       reader_.end_of_input();
       break;
     case IoStatus::kOk:
       last_activity_ = host_.loop().now();
-      reader_.feed({received.data(), received.size()});
       host_.on_received(*this, result.bytes);
+      std::string_view input(received.data(), received.size());
+      if (!awaits_header() || take_header(input)) reader_.feed(input);
       break;
   }
   admit_lines();
   wipe(received);
   host_.on_changed(*this);
+}
+
+// Takes the proxy's header off `input`. False: nothing of what is left is the client's to ask.
+bool Connection::take_header(std::string_view& input) {
+  switch (proxied_->take(input)) {
+    case ProxyHeaderState::kIncomplete:
+      return false;
+    case ProxyHeaderState::kInvalid:
+      host_.on_bad_header(*this);
+      return false;
+    case ProxyHeaderState::kComplete:
+      break;
+  }
+  if (!proxied_->is_told()) proxied_.reset();
+  line_since_ = 0;
+  host_.on_client_known(*this);
+  return !refused;
 }
 
 // One recv, of `most` bytes and of what the round's budget has left. What it brought lives until
@@ -103,7 +123,7 @@ void Connection::admit_lines() {
   const bool any = admit_carried(lines) && admit_decoded(lines);
   host_.budget().spend_lines(granted - lines);
   reader_.keep_rest(host_.buffers());
-  if (!reader_.mid_line()) {
+  if (!mid_line()) {
     line_since_ = 0;
   } else if (any || line_since_ == 0) {
     line_since_ = host_.loop().now();
@@ -131,7 +151,7 @@ bool Connection::admit_decoded(std::size_t& lines) {
 
 void Connection::resume() {
   attempt([&] {
-    if (closed() || to_be_carried_) return;
+    if (closed() || admits_no_more()) return;
     waiting_for_queue_ = false;
     admit_lines();
     host_.on_changed(*this);
@@ -141,7 +161,7 @@ void Connection::resume() {
 void Connection::take_turn() {
   attempt([&] {
     waiting_for_turn_ = false;
-    if (closed() || to_be_carried_) return;
+    if (closed() || admits_no_more()) return;
     if (has_backlog()) {
       admit_lines();
     } else if (may_read()) {
@@ -163,9 +183,11 @@ void Connection::starve() {
 
 void Connection::memory_may_be_free() {
   attempt([&] {
+    // Up to here it had to wait, and its time must not be over before it is looked at.
+    if (line_since_ != 0) (void)line_is_here();
     starved_ = false;
     if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
-    if (!waiting_for_queue_ && !waiting_for_turn_ && !to_be_carried_) admit_lines();
+    if (!waiting_for_queue_ && !waiting_for_turn_ && !admits_no_more()) admit_lines();
     host_.on_changed(*this);
   });
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -27,8 +28,15 @@ class ConnectionTable {
 
   template <class Visit>
   void for_each(Visit visit) {
-    for (Slot& slot : slots_) {
-      if (slot.connection != nullptr && !slot.connection->closed()) visit(*slot.connection);
+    for_each_of(0, slots_.size(), visit);
+  }
+  // Of those in `count` slots from `first` on, as far as there are slots.
+  template <class Visit>
+  void for_each_of(std::size_t first, std::size_t count, Visit visit) {
+    const std::size_t end = first + std::min(count, slots_.size() - std::min(first, slots_.size()));
+    for (std::size_t i = first; i < end; ++i) {
+      Connection* const connection = slots_[i].connection.get();
+      if (connection != nullptr && !connection->closed()) visit(*connection);
     }
   }
 

@@ -41,6 +41,11 @@ class RequestReader {
   bool at_end_of_input() const { return end_of_input_; }
   // Bytes or a held line wait to be decoded, so the socket is not to be read.
   bool has_backlog() const { return !kept_.empty() || decoder_.holding(); }
+  // A line is here that next() would give, whatever keeps it from being asked.
+  bool has_whole_line() const {
+    return decoder_.holding() ||
+           kept_.bytes().substr(decoded_).find('\n') != std::string_view::npos;
+  }
   // A line has begun that is not complete.
   bool mid_line() const { return decoder_.mid_line(); }
   // next() may give something without more bytes from the socket.

@@ -24,6 +24,7 @@ constexpr TimeUs kFreshPop = 100;  // µs
 void TaskQueue::SleeperList::push(Sleeper& sleeper) {
   sleeper.older = youngest_;
   sleeper.younger = nullptr;
+  sleeper.asleep = true;
   (youngest_ == nullptr ? oldest_ : youngest_->younger) = &sleeper;
   youngest_ = &sleeper;
   ++size_;
@@ -34,6 +35,7 @@ TaskQueue::Sleeper* TaskQueue::SleeperList::take(Sleeper* sleeper) {
   (sleeper->older == nullptr ? oldest_ : sleeper->older->younger) = sleeper->younger;
   (sleeper->younger == nullptr ? youngest_ : sleeper->younger->older) = sleeper->older;
   --size_;
+  sleeper->asleep = false;
   return sleeper;
 }
 
@@ -82,7 +84,7 @@ TaskQueue::Level TaskQueue::push_all(std::vector<TaskPtr>& tasks, double estimat
 std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now,
                            bool& loop_waits_for_room) {
   const MutexLock lock(mutex_);
-  while (tasks_.empty() && !closed_ && !sleeper.retired) {
+  while (tasks_.empty() && !closed_ && !sleeper.retired && !sleeper.nudged) {
     sleeper.woken = false;
     if (last_popper_ == &sleeper) last_popper_ = nullptr;
     idle_.push(sleeper);
@@ -93,6 +95,12 @@ std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs no
   if (sleeper.retired) {
     if (last_popper_ == &sleeper) last_popper_ = nullptr;
     return 0;
+  }
+  if (std::exchange(sleeper.nudged, false)) {
+    if (last_popper_ == &sleeper) last_popper_ = nullptr;
+    // It may have been woken for a task as well.
+    if (!tasks_.empty()) wake_up_to(1);
+    return kNudged;
   }
   last_popper_ = &sleeper;
   last_pop_ = now;
@@ -197,6 +205,12 @@ TaskQueue::Sleeper* TaskQueue::retire_one() {
   oldest->retired = true;
   wake(*oldest);
   return oldest;
+}
+
+void TaskQueue::nudge(Sleeper& sleeper) {
+  const MutexLock lock(mutex_);
+  sleeper.nudged = true;
+  if (sleeper.asleep) wake(*idle_.take(&sleeper));
 }
 
 void TaskQueue::close() {

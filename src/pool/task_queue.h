@@ -30,6 +30,8 @@ class TaskQueue {
     ConditionVariable wake;
     bool woken = false;  // guarded by the queue's mutex, as are the next
     bool retired = false;
+    bool nudged = false;
+    bool asleep = false;       // in the list of the idle
     Sleeper* older = nullptr;  // those that went to sleep before and after it
     Sleeper* younger = nullptr;
   };
@@ -59,8 +61,10 @@ class TaskQueue {
 
   // Blocks while empty, then takes one task or, while tasks are short, a small batch, into `batch`;
   // those it found shed come in addition.
-  // Returns how many; 0: the worker has to end. `loop_waits_for_room` tells the worker that the
+  // Returns how many; 0: the worker has to end; kNudged: it was nudged, and may have something else
+  // to do before it comes again. `loop_waits_for_room` tells the worker that the
   // loop asked to hear of this. Allocates nothing, for slots that were expected.
+  static constexpr std::size_t kNudged = static_cast<std::size_t>(-1);
   std::size_t pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now, bool& loop_waits_for_room)
       PS_EXCLUDES(mutex_);
 
@@ -87,6 +91,8 @@ class TaskQueue {
 
   // Makes the worker that has idled longest end. Null when none is idle.
   Sleeper* retire_one() PS_EXCLUDES(mutex_);
+  // Has the worker return from pop() once without a task, now or when it next gets there.
+  void nudge(Sleeper& sleeper) PS_EXCLUDES(mutex_);
   // That worker, the caller, does not come for a task any more.
   void leave(const Sleeper& sleeper) PS_EXCLUDES(mutex_);
   // No more pushes; pop() hands out what is left and then 0.
@@ -102,10 +108,9 @@ class TaskQueue {
     // Null when empty.
     Sleeper* pop_youngest() { return take(youngest_); }
     Sleeper* pop_oldest() { return take(oldest_); }
+    Sleeper* take(Sleeper* sleeper);  // which is in it
 
    private:
-    Sleeper* take(Sleeper* sleeper);
-
     Sleeper* oldest_ = nullptr;
     Sleeper* youngest_ = nullptr;
     std::size_t size_ = 0;

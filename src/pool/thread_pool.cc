@@ -71,7 +71,8 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
   found.overdue.reserve(workers_.size());
   found.stuck.reserve(workers_.size());
   stuck_.reserve(stuck_.size() + workers_.size());
-  const TimeUs grace = std::clamp(patience.task_timeout, kShortestGrace, kLongestGrace);
+  const TimeUs grace = std::max(std::clamp(patience.task_timeout, kShortestGrace, kLongestGrace),
+                                patience.least_grace);
   std::size_t hopeless = 0;
   for (const auto& worker : workers_) {
     worker->take_back_if_begun_by(now - kLong, found.ended, taken_back_);
@@ -130,6 +131,12 @@ bool ThreadPool::can_progress() {
   });
 }
 
+void ThreadPool::nudge(unsigned index) {
+  for (const auto& worker : workers_) {
+    if (worker->index() == index) queue_->nudge(worker->sleeper());
+  }
+}
+
 void ThreadPool::cancel(ConnectionId connection, TaskChain& cancelled) {
   queue_->cancel(connection, cancelled);
   for (const auto& worker : workers_) worker->cancel_tasks_of(connection);
@@ -166,9 +173,21 @@ std::vector<Worker::Running> ThreadPool::running() {
   return all;
 }
 
+std::vector<ThreadPool::Seen> ThreadPool::look() {
+  std::vector<Seen> all;
+  all.reserve(workers_.size() + stuck_.size());
+  for (const auto* workers : {&workers_, &stuck_}) {
+    for (const auto& worker : *workers) all.push_back({worker->index(), worker->running()});
+  }
+  return all;
+}
+
 void ThreadPool::shutdown() {
   if (queue_ == nullptr) return;
   queue_->close();
+  for (const auto* workers : {&workers_, &stuck_}) {
+    for (const auto& worker : *workers) worker->expect_end();
+  }
   workers_.clear();  // joins each
   stuck_.clear();
   queue_.reset();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ class ThreadPool {
   struct Patience {
     TimeUs task_timeout = 0;  // µs; 0: no limit, and no worker is ever taken for stuck
     unsigned max_stuck = 0;   // workers given up for stuck and replaced, at once
+    TimeUs least_grace = 0;   // µs that a handler may need to come back when it was told to
   };
   // What a look after the workers found.
   struct Inspection {
@@ -65,6 +67,9 @@ class ThreadPool {
   // Some worker runs a task that is not overdue, or none is needed: nothing but time is missing.
   bool can_progress();
 
+  // Has the worker of that index, if there is one, prepare for its next task anew.
+  void nudge(unsigned index);
+
   // Takes the queued tasks of a client that left out of the queue into `cancelled`, and sets the
   // stop token of its running ones.
   void cancel(ConnectionId connection, TaskChain& cancelled);
@@ -76,6 +81,13 @@ class ThreadPool {
   void copy_running(std::vector<TaskPtr>& copies);
   void cancel_all();  // sets every stop token
   std::vector<Worker::Running> running();
+
+  // What each worker does just now; those that were given up come last.
+  struct Seen {
+    unsigned worker = 0;
+    std::optional<Worker::Running> running;
+  };
+  std::vector<Seen> look();
 
   // Runs what is queued, joins every worker, and destroys queue, mutexes and condition variables.
   // Returns only then. No other call is allowed afterwards, but calling it again has no effect.

@@ -16,6 +16,10 @@ namespace pool_server {
 
 namespace {
 
+// A look that is later than this part of the grace says more of the machine than of the worker:
+// the whole process may have been stopped or frozen, and the loop be the first to run again.
+constexpr TimeUs kPunctual = 8;
+
 void answer_internal_error(Task& task) noexcept {
   task.outcome = Outcome::kError;
   wipe(task.reply);
@@ -29,6 +33,8 @@ Worker::Worker(unsigned index, TaskQueue& queue, CompletionQueue& completions,
                std::unique_ptr<Handler> handler)
     : index_(index), queue_(queue), completions_(completions), handler_(std::move(handler)) {
   handler_->use_log(log_);
+  handler_->use_upcoming(ahead_);
+  handler_->serve_as(index_);
   outbox_.reserve(kMaxBatch);
   {
     const MutexLock lock(mutex_);
@@ -41,11 +47,13 @@ Worker::Worker(unsigned index, TaskQueue& queue, CompletionQueue& completions,
 void Worker::run() {
   TimeUs now = monotonic_now();
   for (;;) {
+    if (prepare()) now = monotonic_now();
     bool loop_waits_for_room = false;
     const std::size_t count = queue_.pop(sleeper_, popped_, now, loop_waits_for_room);
+    now = monotonic_now();  // pop() may have slept
+    if (count == TaskQueue::kNudged) continue;
     if (loop_waits_for_room) completions_.wake_loop();
     if (count == 0) return;
-    now = monotonic_now();  // pop() may have slept
     bool last = false;
     for (Task* task = begin_batch(count, now); task != nullptr; task = begin_next(now, last)) {
       if (task->shed == Task::Shed::kNo) compute(*task);
@@ -55,6 +63,15 @@ void Worker::run() {
     completions_.post(outbox_);
     outbox_.clear();
     if (last) return;
+  }
+}
+
+// What it could not do for want of memory is tried again, at the latest when a request needs it.
+bool Worker::prepare() {
+  try {
+    return handler_->prepare(closing_token_);
+  } catch (const std::exception&) {
+    return true;
   }
 }
 
@@ -78,6 +95,7 @@ Task* Worker::begin_next(TimeUs now, bool& last) {
 Task* Worker::begin_one(TimeUs now) {
   running_ = std::move(unbegun_.back());
   unbegun_.pop_back();
+  if (reserved_ > 0) --reserved_;
   running_->begun_at = now;
   running_->worker = index_;
   stop_requested_ = running_->cancelled;
@@ -112,6 +130,10 @@ void Worker::Log::failed(std::string_view reason) noexcept {
   if (TaskNotes* const notes = this->notes()) notes->fail(reason);
 }
 
+void Worker::Log::crashed(std::string_view how, std::string_view last_words) noexcept {
+  if (TaskNotes* const notes = this->notes()) notes->crash(how, last_words);
+}
+
 TaskNotes* Worker::Log::notes() noexcept {
   if (task_->notes == nullptr) task_->notes.reset(new (std::nothrow) TaskNotes);
   return task_->notes.get();
@@ -122,6 +144,42 @@ bool Worker::Token::stop_requested() const {
   return worker_.stop_requested_;
 }
 
+bool Worker::Closing::stop_requested() const {
+  const MutexLock lock(worker_.mutex_);
+  return worker_.closing_;
+}
+
+// Those that are shed are not handled, and so not counted.
+std::size_t Worker::Ahead::reserve(std::span<std::string_view> texts, std::size_t longest) {
+  Worker& worker = worker_;
+  const MutexLock lock(worker.mutex_);
+  std::size_t count = 0;
+  while (count < texts.size() && worker.reserved_ < worker.unbegun_.size()) {
+    const Task& next = *worker.unbegun_[worker.unbegun_.size() - 1 - worker.reserved_];
+    if (next.shed == Task::Shed::kNo) {
+      if (next.cancelled || next.text.size() > longest) break;
+      texts[count++] = next.text;
+    }
+    ++worker.reserved_;
+  }
+  return count;
+}
+
+void Worker::Ahead::keep_reserved(std::size_t count) noexcept {
+  Worker& worker = worker_;
+  const MutexLock lock(worker.mutex_);
+  std::size_t kept = 0;
+  for (; kept < worker.reserved_ && count > 0; ++kept) {
+    if (worker.unbegun_[worker.unbegun_.size() - 1 - kept]->shed == Task::Shed::kNo) --count;
+  }
+  worker.reserved_ = kept;
+}
+
+void Worker::Ahead::was_work(TimeUs work) noexcept {
+  const MutexLock lock(worker_.mutex_);
+  worker_.running_->work = work;
+}
+
 std::optional<Worker::Running> Worker::running() {
   const MutexLock lock(mutex_);
   if (running_ == nullptr) return std::nullopt;
@@ -129,6 +187,12 @@ std::optional<Worker::Running> Worker::running() {
 }
 
 Worker::Verdict Worker::judge(TimeUs now, const Patience& patience) {
+  Verdict verdict = judge_running(now, patience);
+  if (verdict.overdue) handler_->interrupt();
+  return verdict;
+}
+
+Worker::Verdict Worker::judge_running(TimeUs now, const Patience& patience) {
   Verdict verdict;
   if (patience.task_timeout == 0) return verdict;
   const MutexLock lock(mutex_);
@@ -142,15 +206,21 @@ Worker::Verdict Worker::judge(TimeUs now, const Patience& patience) {
     verdict.overdue = describe();
     running_->answered = stop_requested_ = true;
     told_to_stop_at_ = now;  // its grace begins here, however late the loop has come
+    had_more_grace_ = false;
   }
-  const TimeUs due = told_to_stop_at_ + patience.grace;
+  TimeUs due = told_to_stop_at_ + patience.grace;
+  if (now > due + patience.grace / kPunctual && !std::exchange(had_more_grace_, true)) {
+    told_to_stop_at_ = now - patience.grace / 2;
+    due = told_to_stop_at_ + patience.grace;
+  }
   if (now < due) {
     verdict.look_again_at = due;
     return verdict;
   }
   verdict.past_saving = describe();
-  verdict.given_up = given_up_ = patience.may_give_up;
-  assert(!given_up_ || (unbegun_.empty() && ended_.empty()));  // taken back long since
+  // All else was taken back long since.
+  assert(ended_.empty() && unbegun_.size() == reserved_);
+  verdict.given_up = given_up_ = patience.may_give_up && unbegun_.empty();
   return verdict;
 }
 
@@ -159,18 +229,33 @@ bool Worker::is_ending() {
   return given_up_ && running_ == nullptr;
 }
 
+// No system call is made under the mutex, and interrupt() may be one: here and in the next.
 void Worker::cancel_tasks_of(ConnectionId connection) {
-  const MutexLock lock(mutex_);
-  if (running_ != nullptr && running_->connection == connection) {
-    running_->cancelled = stop_requested_ = true;
+  bool runs = false;
+  {
+    const MutexLock lock(mutex_);
+    runs = running_ != nullptr && running_->connection == connection;
+    if (runs) running_->cancelled = stop_requested_ = true;
+    for (const TaskPtr& task : unbegun_) task->cancelled |= task->connection == connection;
   }
-  for (const TaskPtr& task : unbegun_) task->cancelled |= task->connection == connection;
+  if (runs) handler_->interrupt();
 }
 
 void Worker::cancel_all() {
-  const MutexLock lock(mutex_);
-  if (running_ != nullptr) running_->cancelled = stop_requested_ = true;
-  for (const TaskPtr& task : unbegun_) task->cancelled = true;
+  {
+    const MutexLock lock(mutex_);
+    if (running_ != nullptr) running_->cancelled = stop_requested_ = true;
+    for (const TaskPtr& task : unbegun_) task->cancelled = true;
+  }
+  handler_->interrupt();
+}
+
+void Worker::expect_end() {
+  {
+    const MutexLock lock(mutex_);
+    closing_ = true;
+  }
+  handler_->interrupt();
 }
 
 TaskPtr Worker::copy_running() {
@@ -191,8 +276,9 @@ void Worker::take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
   unbegun.reserve(unbegun.size() + unbegun_.size());
   std::move(ended_.begin(), ended_.end(), std::back_inserter(ended));
   ended_.clear();
-  std::move(unbegun_.rbegin(), unbegun_.rend(), std::back_inserter(unbegun));
-  unbegun_.clear();
+  const auto end = unbegun_.end() - static_cast<std::ptrdiff_t>(reserved_);
+  std::move(std::make_reverse_iterator(end), unbegun_.rend(), std::back_inserter(unbegun));
+  unbegun_.erase(unbegun_.begin(), end);
 }
 
 Worker::Running Worker::describe() const {

@@ -93,7 +93,9 @@ void Admission::on_ended(const Task& task) {
   ++ended_;
   const TimeUs run = task.ended_at - task.begun_at;
   busy_time_ += run;
-  const double sample = std::min(static_cast<double>(run), kLongestSample);
+  // How many are handed over at once is to depend on the work, and not on the way to it.
+  const TimeUs work = task.work > 0 ? std::min(task.work, run) : run;
+  const double sample = std::min(static_cast<double>(work), kLongestSample);
   estimated_run_ += (sample - estimated_run_) * (std::exchange(estimate_known_, true) ? kAlpha : 1);
 }
 

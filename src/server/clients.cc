@@ -1,9 +1,6 @@
 #include "server/clients.h"
 
-#include <cerrno>
-#include <cstring>
-#include <new>
-#include <system_error>
+#include <string>
 #include <utility>
 
 #include "core/protocol.h"
@@ -16,17 +13,9 @@ namespace pool_server {
 
 namespace {
 
-// How long newcomers wait when there is no descriptor for them and no client leaves.
-constexpr TimeUs kRetryAccept = 500'000;
 // How long clients wait that memory is short for before they are tried again. What frees memory, a
 // client that reads, is an event of its own; this is for the others.
 constexpr TimeUs kRetryStarved = 10'000;
-// So many refused clients at once get the time to read why.
-constexpr std::size_t kLingeringRefusals = 64;
-
-std::string id_of(const Connection& connection) {
-  return std::to_string(connection.serial());
-}
 
 // All that can be said to a client that cannot be served, without waiting for it to listen.
 void see_out(int socket, const CarriedConnection& state) {
@@ -52,12 +41,8 @@ Clients::Clients(const Options& options, EventLoop& loop, Timers& timers,
   reconfigure();
 }
 
-void Clients::listen(std::vector<ListeningSocket> sockets) {
-  for (ListeningSocket& socket : sockets) {
-    listeners_.push_back(std::make_unique<Listener>(std::move(socket), loop(), *this));
-    log::write(LogLevel::kInfo, "listening", {},
-               fmt::format("listening on {}", listeners_.back()->name()));
-  }
+std::string Clients::id_of(const Connection& connection) {
+  return std::to_string(connection.serial());
 }
 
 // A budget for each kind: neither they nor those of whom something was read can take it all.
@@ -100,6 +85,7 @@ void Clients::settle() {
   }
   settling_.clear();
   budget().refill();
+  if (accept_paused_) retry_accepting();
   if (!starved_.empty() && !retry_starved_.armed()) {
     timers().arm(retry_starved_, loop().now() + kRetryStarved);
     tell_starved();
@@ -131,10 +117,10 @@ void Clients::make_room_to_reconfigure(const Options& wanted) {
   if (wanted.max_connections_per_peer == 0 || counts_peers_) return;
   PeerCounts peers;  // those who came before the limit was set count as well
   connections_.for_each([&peers](const Connection& connection) {
-    if (!connection.refused) peers.add(connection.id().slot, peer_key(connection.descriptor()));
+    const bool counts = !connection.refused && !connection.awaits_header();
+    if (counts) peers.add(connection.id().slot, connection.peer_key());
   });
   peers_ = std::move(peers);
-  counts_peers_ = true;
 }
 
 void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
@@ -142,6 +128,7 @@ void Clients::restore(UniqueFd socket, CarriedConnection&& state) {
   try {
     connection = &let_in(std::move(socket));
     connection->restore(std::move(state));
+    if (!connection->closed() && !connection->awaits_header()) count_peer(*connection);
   } catch (...) {
     if (connection != nullptr) {
       end_in_good_order(connection->descriptor());
@@ -170,14 +157,10 @@ Clients::Debts Clients::debts() {
   return debts;
 }
 
-void Clients::toggle_lame_duck() {
-  lame_duck_ = !lame_duck_;
-  log::write(
-      LogLevel::kInfo, lame_duck_ ? log::Event("lame-duck") : log::Event("lame-duck-ended"), {},
-      lame_duck_ ? fmt::format("SIGUSR2: no newcomers, serving the {} that are here", served())
-                 : "SIGUSR2: newcomers are served again");
+void Clients::take_newcomers(bool wanted) {
+  takes_newcomers_ = wanted;
   for (const auto& listener : listeners_) {
-    if (lame_duck_) {
+    if (!takes_newcomers_) {
       listener->pause();
     } else if (!accept_paused_) {
       listener->resume();
@@ -185,13 +168,13 @@ void Clients::toggle_lame_duck() {
   }
 }
 
-void Clients::begin_drain(bool carry) {
+void Clients::begin_drain(Connection::Carry carry) {
   timers().disarm(retry_accept_);
   accept_paused_ = false;
   listeners_.clear();
   connections_.for_each([carry](Connection& connection) {
-    if (carry) {
-      connection.prepare_to_carry();
+    if (carry != Connection::Carry::kNo) {
+      connection.prepare_to_carry(carry);
     } else {
       connection.finish_up(Connection::Farewell::kDelivered);
     }
@@ -213,6 +196,7 @@ bool Clients::answer(Connection& connection, std::string_view line, Overload ove
   }
   const Admission::Verdict verdict = admission_.admit(connection, line, loop().now(), overload);
   if (verdict == Admission::Verdict::kNoMemory) connection.starve();
+  if (verdict == Admission::Verdict::kAdmitted) ++connection.requests;
   if (verdict != Admission::Verdict::kBusy) return verdict == Admission::Verdict::kAdmitted;
   ++counters_.shed_busy;
   router_.answer_error(connection, protocol::kServerBusy);
@@ -238,12 +222,14 @@ void Clients::on_line_too_long(Connection& connection) {
 }
 
 void Clients::on_received(Connection& connection, std::size_t bytes) {
+  counters_.bytes_in += bytes;
   if (!log::enabled(LogLevel::kDebug)) return;
   log::write(LogLevel::kDebug, "read", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
              fmt::format("read {} bytes from connection {}", bytes, connection.serial()));
 }
 
 void Clients::on_sent(Connection& connection, std::size_t bytes) {
+  counters_.bytes_out += bytes;
   if (!log::enabled(LogLevel::kDebug)) return;
   log::write(LogLevel::kDebug, "sent", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
              fmt::format("sent {} bytes to connection {}", bytes, connection.serial()));
@@ -290,104 +276,6 @@ void Clients::on_closed(Connection& connection, bool broken) {
     log::write(LogLevel::kDebug, "disconnected", {{"POOL_SERVER_CONNECTION", id_of(connection)}},
                fmt::format("connection {} {}", connection.serial(), broken ? "broke" : "ended"));
   });
-}
-
-void Clients::on_accepted(Listener& listener, UniqueFd socket) {
-  if (std::exchange(listener.failure_told, false)) {
-    log::write(LogLevel::kInfo, "accept-resumed", {},
-               fmt::format("accepting connections on {} again", listener.name()));
-  }
-  if (std::exchange(accept_failure_logged_, false)) {
-    log::write(LogLevel::kInfo, "accept-resumed", {}, "accepting connections again");
-  }
-  try {
-    if (const auto reason = reason_to_refuse(socket.get()); !reason.empty()) {
-      refuse(std::move(socket), reason);
-      return;
-    }
-    Connection& connection = let_in(std::move(socket));
-    connection.set_serial(++counters_.accepted);
-    const LogLevel level = options_.log_connections ? LogLevel::kInfo : LogLevel::kDebug;
-    if (!log::enabled(level)) return;
-    const std::string address = connection.peer();
-    log::write(level, "connected",
-               {{"POOL_SERVER_CONNECTION", id_of(connection)}, {"POOL_SERVER_PEER", address}},
-               fmt::format("connection {} from {}", connection.serial(), address));
-  } catch (const std::system_error& error) {  // no memory for it in the kernel
-    on_no_resources(error.code().value());
-  } catch (const std::bad_alloc&) {
-    on_no_resources(ENOMEM);
-  }
-}
-
-Connection& Clients::let_in(UniqueFd&& socket) {
-  admission_.expect_slots(connections_.slots() + 1);
-  Connection& connection = connections_.add(std::move(socket), *this);
-  try {
-    if (counts_peers_) peers_.add(connection.id().slot, peer_key(connection.descriptor()));
-  } catch (...) {  // no memory to count it
-    connection.close(/*broken=*/true);
-    throw;
-  }
-  return connection;
-}
-
-std::string_view Clients::reason_to_refuse(int socket) {
-  if (served() >= options_.max_connections) return protocol::kTooManyConnections;
-  if (options_.max_connections_per_peer == 0) return {};
-  const bool too_many = peers_.count(peer_key(socket)) >= options_.max_connections_per_peer;
-  return too_many ? protocol::kTooManyFromPeer : std::string_view();
-}
-
-// A newcomer over a limit is told so, rather than left in the backlog to wonder.
-void Clients::refuse(UniqueFd socket, std::string_view reason) {
-  ++counters_.refused;
-  const std::string peer = peer_name(socket.get());
-  log::write(LogLevel::kWarning, "connection-limit", {{"POOL_SERVER_PEER", peer}},
-             fmt::format("refusing connections, {} are open, this one from {}: {}", served(), peer,
-                         reason));
-  std::string text;
-  protocol::append_reply(Outcome::kError, reason, text);
-  Connection& connection = connections_.add(std::move(socket), *this);
-  connection.refused = true;
-  connection.refuse(text, /*linger=*/++refused_ <= kLingeringRefusals);
-}
-
-void Clients::on_no_resources(int error) {
-  accept_paused_ = true;
-  for (const auto& listener : listeners_) listener->pause();
-  timers().arm(retry_accept_, loop().now() + kRetryAccept);
-  if (std::exchange(accept_failure_logged_, true)) return;
-  log::attempt([&] {
-    log::write(LogLevel::kWarning, "accept-paused", {},
-               fmt::format("cannot accept connections for now: {}", std::strerror(error)));
-  });
-}
-
-void Clients::on_accept_failed(Listener& listener, int error) {
-  if (!std::exchange(listener.failure_told, true)) {
-    log::write(LogLevel::kWarning, "accept-paused", {},
-               fmt::format("cannot accept connections on {} for now: {}", listener.name(),
-                           std::strerror(error)));
-  }
-  if (!retry_accept_.armed()) timers().arm(retry_accept_, loop().now() + kRetryAccept);
-}
-
-void Clients::on_listener_dead(Listener& listener, int error) {
-  log::write(LogLevel::kError, "listener-dead", {},
-             fmt::format("no more connections on {}, it does not listen any more: {}",
-                         listener.name(), std::strerror(error)));
-}
-
-void Clients::resume_accepting() {
-  accept_paused_ = false;
-  timers().disarm(retry_accept_);
-  if (lame_duck_) return;
-  try {
-    for (const auto& listener : listeners_) listener->resume();
-  } catch (const std::system_error& error) {
-    on_no_resources(error.code().value());
-  }
 }
 
 }  // namespace pool_server

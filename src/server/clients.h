@@ -8,9 +8,9 @@
 
 #include "core/options.h"
 #include "core/stats.h"
+#include "loop/listener.h"
 #include "net/connection_host.h"
 #include "net/connection_table.h"
-#include "net/listener.h"
 #include "server/admission.h"
 #include "server/peer_counts.h"
 #include "server/reply_router.h"
@@ -47,8 +47,8 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void forget_all();
 
   // No more newcomers, no more requests. Connections end when all that is owed has been delivered,
-  // or, to be carried over, stay as they are.
-  void begin_drain(bool carry);
+  // or, to be carried over, stay open.
+  void begin_drain(Connection::Carry carry);
   // Clients to whom something is owed, what it comes to, and all that was not delivered.
   struct Debts {
     std::size_t connections = 0;
@@ -57,9 +57,8 @@ class Clients final : public ConnectionHost, public ListenerHost {
   };
   Debts debts();
 
-  // Leaves newcomers in the backlog, or takes them again.
-  void toggle_lame_duck();
-  bool lame_duck() const { return lame_duck_; }
+  // Takes newcomers, or leaves them in the backlog.
+  void take_newcomers(bool wanted);
 
   // Clients being served: those that only hear why they were refused do not count.
   std::size_t served() const { return connections_.open() - refused_; }
@@ -68,6 +67,8 @@ class Clients final : public ConnectionHost, public ListenerHost {
   bool on_request(Connection& connection, std::string_view line) override;
   bool on_carried_answer(Connection& connection, const CarriedAnswer& carried) override;
   void on_line_too_long(Connection& connection) override;
+  void on_client_known(Connection& connection) override;
+  void on_bad_header(Connection& connection) override;
   void on_received(Connection& connection, std::size_t bytes) override;
   void on_sent(Connection& connection, std::size_t bytes) override;
   void on_starved(Connection& connection) override { starved_.push_back(connection.id()); }
@@ -87,11 +88,18 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void on_listener_dead(Listener& listener, int error) override;
 
  private:
+  static std::string id_of(const Connection& connection);  // for the log
   bool answer(Connection& connection, std::string_view line, Overload overload);
-  Connection& let_in(UniqueFd&& socket);  // if it throws, it has not taken the socket, or closed it
-  // Why a newcomer is turned away; empty: it is let in.
-  std::string_view reason_to_refuse(int socket);
+  Connection& let_in(UniqueFd&& socket);  // if it throws, it has not taken the socket
+  bool is_proxy(int socket) const;
+  // Its client is known from now on, and counts as one of its peer's.
+  void count_peer(Connection& connection);
+  bool is_one_too_many(const PeerKey& peer) const;
+  void greet(Connection& connection);
   void refuse(UniqueFd socket, std::string_view reason);
+  void turn_away(Connection& connection, std::string_view reason);
+  void bid_farewell(Connection& connection, std::string_view reason);
+  void retry_accepting();  // in a while; throws std::bad_alloc
   void resume_accepting();
   void feed_starved();
   void tell_starved();
@@ -116,7 +124,7 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::size_t refused_ = 0;
   bool counts_peers_ = false;
   bool accept_paused_ = false;
-  bool lame_duck_ = false;
+  bool takes_newcomers_ = true;
   bool accept_failure_logged_ = false;
 };
 

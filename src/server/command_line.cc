@@ -8,7 +8,9 @@
 #include <string>
 #include <utility>
 
+#include "children/child_pool.h"
 #include "handlers/registry.h"
+#include "handlers/sandbox.h"
 #include "server/config.h"
 #include "server/option_list.h"
 #include "sys/text_file.h"
@@ -79,7 +81,11 @@ void answer_check(CommandLine& result, const std::string& path) {
     faults.push_back(path + ": the service's user cannot read it, only root may: " + bar);
   }
   try {
-    load_handler(result.options)->make();
+    if (result.options.program.empty()) {
+      load_handler(result.options)->make();
+    } else if (std::string fault = program_fault(result.options); !fault.empty()) {
+      faults.push_back(path + ": " + fault);
+    }
   } catch (const std::bad_alloc&) {
     throw;  // says nothing about the file
   } catch (const std::exception& fault) {
@@ -106,6 +112,11 @@ void parse(const std::vector<std::string>& arguments, CommandLine& result) {
   const CLI::Option* has_check =
       app.add_option("--check-config", to_check, "Check this configuration file and exit")
           ->type_name("FILE");
+  std::string to_explain;
+  const CLI::Option* has_explain =
+      app.add_option("--explain-sandbox", to_explain,
+                     "Print a drop-in with what this handler needs in the service, and exit")
+          ->type_name("NAME");
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // as CLI11 wants it
   } catch (const CLI::CallForHelp&) {
@@ -128,7 +139,20 @@ void parse(const std::vector<std::string>& arguments, CommandLine& result) {
   }
   std::vector<std::string> faults = set_given(declared);
   if (!faults.empty()) return fail(result, kExitUsage, std::move(faults));
-  if (checking) answer_check(result, to_check);
+  if (std::string fault = settle(result.options); !fault.empty()) {
+    if (!checking) return fail(result, kExitUsage, {fault});
+    return fail(result, kExitFailure, {to_check + ": " + fault});
+  }
+  if (checking) return answer_check(result, to_check);
+  if (has_explain->count() > 0) {
+    if (!handler_exists(to_explain)) {
+      return fail(result, kExitUsage,
+                  {"--explain-sandbox: there is no handler '" + to_explain + "'"});
+    }
+    result.options.handler = to_explain;
+    result.answer = explain_sandbox(result.options);
+    result.exit_status = 0;
+  }
 }
 
 }  // namespace

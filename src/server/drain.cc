@@ -17,8 +17,14 @@ std::string_view signal_name(int number) {
 
 }  // namespace
 
-Drain::Drain(SignalFd& signals, EventLoop& loop, Timers& timers, DrainHost& host)
-    : signals_(signals), loop_(loop), timers_(timers), host_(host), deadline_([](TimeUs) {}) {
+Drain::Drain(SignalFd& signals, EventLoop& loop, Timers& timers, DrainHost& host,
+             bool all_announced)
+    : signals_(signals),
+      loop_(loop),
+      timers_(timers),
+      host_(host),
+      all_announced_(all_announced),
+      deadline_([](TimeUs) {}) {
   loop_.add(signals_.fd(), EPOLLIN, *this);
 }
 
@@ -34,6 +40,7 @@ void Drain::on_events(std::uint32_t) {
 void Drain::obey(const SignalFd::Signal& signal) {
   if (signal.number == SIGRTMIN) {
     successor_until_ = 0;
+    stop_until_ = loop_.now() + kAnnouncementHolds;
     return;
   }
   switch (signal.number) {
@@ -63,10 +70,18 @@ void Drain::ask_for_stop(const SignalFd::Signal& signal) {
 }
 
 void Drain::begin_if_asked() {
-  if (!std::exchange(begin_asked_, false)) return;
-  const auto [time, carries] = host_.begin_drain(/*successor=*/loop_.now() < successor_until_);
-  tell("stopping", asked_by_, carries ? "handing over" : "finishing the work that was accepted");
+  if (!begin_asked_) return;
+  // Whatever of this has no memory is done anew by the next round: a stop is not forgotten.
+  const auto [time, what] = host_.begin_drain(asked());
   hasten(loop_.now() > kNever - time ? kNever : loop_.now() + time);
+  begin_asked_ = false;
+  if (!for_failure_) tell("stopping", asked_by_, what);
+}
+
+DrainHost::Asked Drain::asked() const {
+  if (for_failure_ || loop_.now() < successor_until_) return DrainHost::Asked::kRestart;
+  if (!all_announced_ || loop_.now() < stop_until_) return DrainHost::Asked::kStop;
+  return DrainHost::Asked::kEither;
 }
 
 void Drain::tell(log::Event event, const SignalFd::Signal& signal, std::string_view what) {
@@ -80,13 +95,19 @@ void Drain::tell(log::Event event, const SignalFd::Signal& signal, std::string_v
 void Drain::stop_now() {
   if (!lifecycle_.running()) return;
   lifecycle_.request_stop(loop_.now(), /*drain_timeout=*/0);
-  host_.begin_drain(/*successor=*/true);
+  host_.begin_drain(DrainHost::Asked::kRestart);
+}
+
+void Drain::begin_for_failure() {
+  if (!lifecycle_.running()) return;
+  lifecycle_.request_stop(loop_.now(), kNever);
+  begin_asked_ = for_failure_ = true;
 }
 
 void Drain::hasten(TimeUs at) {
   if (at >= lifecycle_.drain_deadline()) return;
-  lifecycle_.hasten(at);
   timers_.arm(deadline_, at);
+  lifecycle_.hasten(at);
 }
 
 void Drain::tick(bool work_left) {

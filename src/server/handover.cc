@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "core/ids.h"
+#include "sys/memory.h"
 #include "sys/service_manager.h"
 
 namespace pool_server {
@@ -34,14 +35,15 @@ std::optional<Handover> Handover::offer() {
       const int fds[] = {memfd.get()};
       if (send_fds(channel.in.get(), fds)) return Handover(std::move(channel), std::move(memfd));
     }
-  } catch (const std::system_error&) {  // out of descriptors or memory
+  } catch (const std::exception&) {  // out of descriptors or memory
   }
   // It may have kept it all the same, or do so yet: the next process is not to find it.
   service_manager::remove_stored_fds(kName);
   return std::nullopt;
 }
 
-void Handover::begin(const std::vector<std::uint64_t>& totals) {
+void Handover::begin(const std::vector<std::uint64_t>& totals, std::size_t most) {
+  sockets_.reserve(most);
   snapshot_ = std::make_unique<SnapshotWriter>(*file_, totals);
 }
 
@@ -55,10 +57,12 @@ bool Handover::add(const CarriedConnection& state, int socket) {
 
 std::vector<bool> Handover::send() {
   const int channel = channel_.in.get();
-  std::vector<bool> sent(sockets_.size(), false);
+  auto sent = once_there_is_memory([this] { return std::vector<bool>(sockets_.size(), false); });
   if (complete()) {
-    sent = send_all(sockets_, kMaxFdsPerMessage,
-                    [channel](std::span<const int> fds) { return send_fds(channel, fds); });
+    sent = once_there_is_memory([&] {  // it takes some before it sends any
+      return send_all(sockets_, kMaxFdsPerMessage,
+                      [channel](std::span<const int> fds) { return send_fds(channel, fds); });
+    });
     // If there is no room for it, the next process can only take for lost what it misses.
     (void)send_note(channel,
                     std::string(kSentNote) + std::to_string(std::ranges::count(sent, true)));
@@ -68,15 +72,20 @@ std::vector<bool> Handover::send() {
   return sent;
 }
 
+// What fails once costs everybody, so it is tried again.
 bool Handover::complete() {
-  try {
-    if (snapshot_->finish()) {
-      seal(memfd_.get());
-      return true;
+  constexpr int kTries = 3;
+  for (int tried = 0; tried < kTries; ++tried) {
+    try {
+      if (snapshot_->finish()) {
+        seal(memfd_.get());
+        fault_.clear();
+        return true;
+      }
+      fault_ = "no room for the snapshot";
+    } catch (const std::exception& error) {
+      fault_ = error.what();
     }
-    fault_ = "no room for the snapshot";
-  } catch (const std::exception& error) {
-    fault_ = error.what();
   }
   return false;
 }

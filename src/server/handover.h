@@ -34,8 +34,9 @@ class Handover {
   // Sets up the channel. Nullopt: there is no manager, or it does not keep descriptors for us.
   static std::optional<Handover> offer();
 
-  // Once, before the first add().
-  void begin(const std::vector<std::uint64_t>& totals);
+  // Before the first add(), of which there are `most` at the most. Throws std::bad_alloc, and can
+  // be tried again then.
+  void begin(const std::vector<std::uint64_t>& totals, std::size_t most);
   // Writes down the state of a connection, which is not needed any more afterwards. `socket` stays
   // the caller's, to be open until send(). False: it could not be written, and is left out.
   bool add(const CarriedConnection& state, int socket);

@@ -113,6 +113,8 @@ class ThreadFlag final : public spdlog::custom_flag_formatter {
 
 std::unique_ptr<spdlog::logger> logger;
 std::unique_ptr<LogLimiter> limiter;  // there with the logger
+bool keeps_recent = false;
+RecentLog kept;
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
@@ -126,6 +128,15 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
       break;
   }
   return spdlog::level::err;
+}
+
+// What a monitor shows of the log: what was left out before a line counts with it.
+void keep(LogLevel level, const Context& with, const Message& message) {
+  if (!keeps_recent || level < LogLevel::kWarning) return;
+  attempt([&] {
+    kept.add(unix_now(), level, with.event->name, message.text.substr(0, message.own),
+             1 + with.left_out);
+  });
 }
 
 void deliver(LogLevel level, const Context& with, std::string_view message) {
@@ -152,6 +163,7 @@ bool tell_dropped(TimeUs now) {
 void tell_left_out(const std::vector<LogLimiter::LeftOut>& all) {
   for (const auto& [kind, level, count] : all) {
     const EventInfo& event = kEvents[kind];
+    kept.add_to_last(event.name, count);
     deliver(level, {.event = &event, .fields = {}, .left_out = count, .is_count = true},
             fmt::format("left out {} more of the event '{}'", count, event.name));
   }
@@ -183,6 +195,14 @@ bool enabled(LogLevel level) {
   return logger->should_log(to_spdlog(level));
 }
 
+void keep_recent() {
+  keeps_recent = true;
+}
+
+const RecentLog& recent() {
+  return kept;
+}
+
 void count_dropped() {
   ++dropped.count;
 }
@@ -192,12 +212,12 @@ void report_crashes(std::string_view handler) {
 }
 
 void write(LogLevel level, Event event, std::initializer_list<Field> fields,
-           std::string_view message) {
+           const Message& message) {
   write_for_thread("main", level, event, fields, message);
 }
 
 void write_for_thread(std::string_view thread, LogLevel level, Event event,
-                      std::initializer_list<Field> fields, std::string_view message) {
+                      std::initializer_list<Field> fields, const Message& message) {
   if (logger == nullptr || !enabled(level)) return;
   if (dropped.count > 0) {
     const TimeUs now = monotonic_now();
@@ -205,16 +225,18 @@ void write_for_thread(std::string_view thread, LogLevel level, Event event,
   }
   Context with{.thread = thread, .event = &event.info(), .fields = fields};
   if (level == LogLevel::kDebug || event.info().repeats == Repeats::kEachIsNews) {
-    deliver(level, with, message);
+    keep(level, with, message);
+    deliver(level, with, message.text);
     return;
   }
   const auto left_out = limiter->admit(event.index(), level, monotonic_now());
   if (!left_out) return;
   with.left_out = *left_out;
+  keep(level, with, message);
   if (*left_out == 0) {
-    deliver(level, with, message);
+    deliver(level, with, message.text);
   } else {
-    deliver(level, with, fmt::format("{} (left out before: {} more)", message, *left_out));
+    deliver(level, with, fmt::format("{} (left out before: {} more)", message.text, *left_out));
   }
 }
 

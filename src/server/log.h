@@ -2,6 +2,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <cstddef>
 #include <exception>
 #include <initializer_list>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "core/ids.h"
 #include "core/options.h"
+#include "core/recent_log.h"
 #include "server/log_events.h"
 #include "sys/journal.h"
 
@@ -21,6 +23,21 @@ namespace pool_server::log {
 // A field of the journal's entry: {"POOL_SERVER_WORKER", "worker-1"}.
 using Field = Journal::Field;
 
+// A message that ends with what somebody else has said, in which a piece of a request may be: the
+// first `own` bytes are the server's own words. A monitor sees no more than those.
+struct Message {
+  Message(std::string_view all)  // NOLINT(google-explicit-constructor): as it is written
+      : text(all), own(all.size()) {}
+  Message(const std::string& all)  // NOLINT(google-explicit-constructor)
+      : Message(std::string_view(all)) {}
+  Message(const char* all)
+      : Message(std::string_view(all)) {}  // NOLINT(google-explicit-constructor)
+  Message(std::string_view all, std::size_t own_bytes) : text(all), own(own_bytes) {}
+
+  std::string_view text;
+  std::size_t own;
+};
+
 void set_up(LogLevel level);
 void set_level(LogLevel level);
 bool enabled(LogLevel level);
@@ -31,10 +48,14 @@ void report_crashes(std::string_view handler);
 
 // `event` is written by its name, see server/log_events.h.
 void write(LogLevel level, Event event, std::initializer_list<Field> fields,
-           std::string_view message);
+           const Message& message);
 // The same for what another thread did, whose name the line shows.
 void write_for_thread(std::string_view thread, LogLevel level, Event event,
-                      std::initializer_list<Field> fields, std::string_view message);
+                      std::initializer_list<Field> fields, const Message& message);
+
+// From now on keeps the newest warnings and errors, for a monitor to show.
+void keep_recent();
+const RecentLog& recent();
 
 // For where a message is made of what may not be there, memory: `tell` logs, or nothing is logged,
 // and that is counted like what could not be written.

@@ -2,10 +2,12 @@
 
 #include <charconv>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <stdexcept>
 #include <utility>
 
+#include "core/command_words.h"
 #include "core/units.h"
 #include "handlers/registry.h"
 #include "sys/socket_address.h"
@@ -16,6 +18,8 @@ namespace {
 
 constexpr unsigned kMaxWorkers = 1024;
 constexpr std::size_t kMaxMaxLine = 64 << 20;
+constexpr std::size_t kMostCommand = 32 * 1024;  // bytes
+constexpr TimeUs kMostKillGrace = 60'000'000;
 
 template <class Number>
 Number parse_number(const std::string& text, Number lowest, Number highest) {
@@ -86,6 +90,12 @@ void add(OptionList& list, const std::string& name, const std::string& type,
   list.push_back({name, type, default_text, help, std::move(set), nullptr});
 }
 
+ProgramProtocol to_protocol(const std::string& text) {
+  if (text == "lines") return ProgramProtocol::kLines;
+  if (text == "frames") return ProgramProtocol::kFrames;
+  throw std::invalid_argument("'" + text + "' is neither lines nor frames");
+}
+
 // Adds an option that may be given more than once, each value of which `check` may refuse as above.
 template <class Check>
 void add_list(OptionList& list, const std::string& name, const std::string& type,
@@ -95,6 +105,48 @@ void add_list(OptionList& list, const std::string& name, const std::string& type
     values.push_back(value);
   };
   list.push_back({name, type, "", help, checked, [&values] { values.clear(); }});
+}
+
+// Those of work in processes of their own.
+void add_processes(OptionList& list, Options& options) {
+  const Options defaults;
+  add(list, "--program", "COMMAND", "",
+      "A program to do the work instead: it reads requests and writes replies, a line each",
+      [&options](const std::string& text) {
+        if (text.size() > kMostCommand) throw std::invalid_argument("the command is too long");
+        (void)split_command(text);
+        options.program = text;
+      });
+  add(list, "--program-protocol", "lines|frames", "lines",
+      "How a program reads requests and writes replies: see pool-server-program(7)",
+      [&options](const std::string& text) { options.program_protocol = to_protocol(text); });
+  add(list, "--isolate", "yes|no", "",
+      "Run the handler in processes of their own (a plug-in: yes; what is built in: no)",
+      [&options](const std::string& text) {
+        options.isolate = to_bool(text);
+        options.isolate_given = true;
+      });
+  add(list, "--kill-grace", "TIME", format_duration(defaults.kill_grace),
+      "How long such a process may take to end when it is told to; 0: it is killed at once",
+      [&options](const std::string& text) {
+        options.kill_grace = to_duration(text);
+        if (options.kill_grace > kMostKillGrace) throw std::invalid_argument("it is above 1min");
+      });
+  add(list, "--worker-max-tasks", "N", std::to_string(defaults.worker_max_tasks),
+      "Replace such a process after so many requests; 0: never",
+      [&options](const std::string& text) {
+        options.worker_max_tasks = parse_number<std::size_t>(text, 0, SIZE_MAX);
+      });
+  add(list, "--worker-max-memory", "SIZE", format_size(defaults.worker_max_memory),
+      "Replace such a process between requests when it has become larger; 0: never",
+      [&options](const std::string& text) {
+        options.worker_max_memory = to_size(text, 0, std::size_t{1} << 50);
+      });
+  add(list, "--worker-memory-limit", "SIZE", format_size(defaults.worker_memory_limit),
+      "Address space that such a process may have (RLIMIT_AS); 0: no limit",
+      [&options](const std::string& text) {
+        options.worker_memory_limit = to_size(text, 0, std::size_t{1} << 50);
+      });
 }
 
 // The one list of options; the texts of --help are the reference that the manual pages follow.
@@ -107,6 +159,19 @@ void add_options(OptionList& list, Options& options) {
   add_list(list, "--listen", "ADDRESS",
            "Listen here: PORT, HOST:PORT, [IPv6]:PORT or /PATH of a unix socket (repeatable)",
            options.listen, [](const std::string& address) { (void)parse_listen_address(address); });
+  add_list(list, "--monitor", "ADDRESS",
+           "Tell here, over HTTP, how it fares: HOST:PORT, [IPv6]:PORT or /PATH (repeatable)",
+           options.monitor,
+           [](const std::string& address) { (void)parse_listen_address(address); });
+  add_list(
+      list, "--agent", "ADDRESS",
+      "Tell balancers here how much to send (HAProxy's agent-check), as --monitor (repeatable)",
+      options.agent, [](const std::string& address) { (void)parse_listen_address(address); });
+  add(list, "--agent-full-rate", "N", number(defaults.agent_full_rate),
+      "Requests/s that are 100% to balancers; 0: what this server has been seen to do",
+      [&options](const std::string& text) {
+        options.agent_full_rate = parse_number<unsigned>(text, 0, 1'000'000'000);
+      });
   add(list, "--workers", "N|MIN-MAX", number(defaults.min_workers),
       "Worker threads; a range grows and shrinks with the load",
       [&options](const std::string& text) { set_workers(options, text); });
@@ -115,8 +180,11 @@ void add_options(OptionList& list, Options& options) {
         options.queue_capacity = parse_number<std::size_t>(text, 1, 10'000'000);
       });
   add(list, "--task-timeout", "TIME", format_duration(defaults.task_timeout),
-      "How long a task may run; 0: as long as it takes",
-      [&options](const std::string& text) { options.task_timeout = to_duration(text); });
+      "How long a task may run; 0: as long as it takes (in processes: 30s)",
+      [&options](const std::string& text) {
+        options.task_timeout = to_duration(text);
+        options.task_timeout_given = true;
+      });
   add(list, "--worker-idle-timeout", "TIME", format_duration(defaults.worker_idle_timeout),
       "End workers above MIN that were not needed for this long; 0: at once",
       [&options](const std::string& text) { options.worker_idle_timeout = to_duration(text); });
@@ -146,6 +214,7 @@ void add_options(OptionList& list, Options& options) {
                                       built_in_handlers() + ", but no " + handler_path(text) + ")");
         }
         options.handler = text;
+        options.handler_given = true;
       });
   add_list(list, "--handler-option", "SETTING", "KEY=VALUE, a setting for the handler (repeatable)",
            options.handler_options, [](const std::string& setting) {
@@ -154,8 +223,9 @@ void add_options(OptionList& list, Options& options) {
                throw std::invalid_argument("'" + setting + "' is not KEY=VALUE");
              }
            });
+  add_processes(list, options);
   add(list, "--max-reply", "SIZE", format_size(defaults.max_reply),
-      "Longest reply of a plug-in; a longer one is refused",
+      "Longest reply of a plug-in or program; a longer one is refused",
       [&options](const std::string& text) { options.max_reply = to_size(text, 1, kMaxMaxLine); });
   add(list, "--max-line", "SIZE", format_size(defaults.max_line),
       "Longest request, without its line end",
@@ -169,6 +239,14 @@ void add_options(OptionList& list, Options& options) {
       [&options](const std::string& text) {
         options.max_connections_per_peer = parse_number<std::size_t>(text, 0, 10'000'000);
       });
+  add(list, "--proxy-protocol", "yes|no", "no",
+      "Proxies begin with a header, PROXY version 1 or 2, that says who their client is",
+      [&options](const std::string& text) { options.proxy_protocol = to_bool(text); });
+  list.push_back(
+      {"--proxy-source", "SOURCE", "",
+       "A proxy's ADDRESS, ADDRESS/BITS, or unix (repeatable; without one: this machine)",
+       [&options](const std::string& text) { options.proxy_sources.add(text); },
+       [&options] { options.proxy_sources.clear(); }});
   add(list, "--max-unsent", "SIZE", format_size(defaults.max_unsent),
       "Stop reading from a client to which this much is owed", [&options](const std::string& text) {
         options.max_unsent = to_size(text, 1, std::size_t{1} << 30);
@@ -209,6 +287,20 @@ OptionList option_list(Options& options) {
   OptionList list;
   add_options(list, options);
   return list;
+}
+
+std::string settle(Options& options) {
+  if (!options.isolate_given)
+    options.isolate = options.program.empty() && is_plugin(options.handler);
+  if (!options.task_timeout_given) {
+    options.task_timeout =
+        options.in_processes() ? Options::kProcessTimeout : Options().task_timeout;
+  }
+  if (options.program.empty()) return {};
+  if (options.isolate) return "program and isolate: a program has processes of its own as it is";
+  if (options.handler_given) return "program and handler: only one of them can do the work";
+  if (!options.handler_options.empty()) return "handler-option: a program takes its own arguments";
+  return {};
 }
 
 }  // namespace pool_server

@@ -25,4 +25,8 @@ using OptionList = std::vector<Option>;
 // Every setting there is. `options`, which they write to, must outlive the list.
 OptionList option_list(Options& options);
 
+// Once all is set: what follows from one option for others. Returns what cannot be together, or
+// empty.
+std::string settle(Options& options);
+
 }  // namespace pool_server

@@ -20,6 +20,8 @@ constexpr TimeUs kInspectSoon = 1'000;
 // them: look this often, this many times.
 constexpr unsigned kTransitPause = 100;  // µs
 constexpr int kTransitTries = 1'000;
+// Beyond the grace that a process has: until its worker gives up waiting for it, and a bit.
+constexpr TimeUs kProcessMargin = 1'000'000;
 
 }  // namespace
 
@@ -49,8 +51,11 @@ TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
   const unsigned max_stuck = options_.max_stuck_workers == Options::kAsWorkers
                                  ? options_.max_workers
                                  : options_.max_stuck_workers;
-  pool_.inspect(now, {.task_timeout = options_.task_timeout, .max_stuck = max_stuck},
-                admission_.outstanding(), admission_.estimated_run(), inspection_);
+  const TimeUs least_grace = options_.in_processes() ? options_.kill_grace + kProcessMargin : 0;
+  pool_.inspect(
+      now,
+      {.task_timeout = options_.task_timeout, .max_stuck = max_stuck, .least_grace = least_grace},
+      admission_.outstanding(), admission_.estimated_run(), inspection_);
   admission_.forget_room();  // what waited behind a long task may be in the queue again
   inspect_at_ = inspection_.look_again_at;
   const bool answers = !inspection_.overdue.empty() || !inspection_.ended.empty();
@@ -66,10 +71,12 @@ void PoolWatch::withdraw() {
 }
 
 std::vector<TaskPtr> PoolWatch::take_undone_work() {
-  std::vector<TaskPtr> undone = std::exchange(withdrawn_, {});
+  // What is taken back stays where another try finds it, should there be no memory for the rest.
   std::vector<TaskPtr> copies;
   for (int tries = 0; tries < kTransitTries; ++tries) {
-    pool_.surrender(ended_, undone);
+    withdrawn_.reserve(withdrawn_.size() + admission_.awaited());
+    ended_.reserve(ended_.size() + admission_.awaited());
+    pool_.surrender(ended_, withdrawn_);
     deliver(ended_);
     completions_.take_or_sleep(ended_);
     deliver(ended_);
@@ -77,11 +84,12 @@ std::vector<TaskPtr> PoolWatch::take_undone_work() {
     pool_.copy_running(copies);
     // What was collected is not running any more, so nothing is counted twice; what is missing has
     // ended and is about to be posted, or was popped and is about to begin.
-    if (undone.size() + copies.size() >= admission_.awaited()) break;
+    if (withdrawn_.size() + copies.size() >= admission_.awaited()) break;
     ::usleep(kTransitPause);
   }
-  std::ranges::move(copies, std::back_inserter(undone));
-  return undone;
+  withdrawn_.reserve(withdrawn_.size() + copies.size());
+  std::ranges::move(copies, std::back_inserter(withdrawn_));
+  return std::exchange(withdrawn_, {});
 }
 
 void PoolWatch::report_abandoned_work() {
@@ -132,27 +140,37 @@ void PoolWatch::tell_notes(const Task& task) {
   const std::string client = std::to_string(task.serial);
   const std::string number = std::to_string(task.number);
   const std::string worker = Worker::name(task.worker);
-  const auto tell = [&](LogLevel level, log::Event event, std::string_view what) {
+  // `said`: by the handler, in which a piece of the request may be.
+  const auto tell = [&](LogLevel level, log::Event event, std::string_view what,
+                        std::string_view said) {
+    const std::string own = fmt::format("task {} of connection {}: {}", number, client, what);
     log::write_for_thread(worker, level, event,
                           {{"POOL_SERVER_CONNECTION", client},
                            {"POOL_SERVER_TASK", number},
                            {"POOL_SERVER_WORKER", worker}},
-                          fmt::format("task {} of connection {}: {}", number, client, what));
+                          {own + std::string(said), own.size()});
   };
   if (task.notes != nullptr) {
     for (const TaskNotes::Line& line : task.notes->lines()) {
-      tell(line.level, "handler-log", line.text);
+      tell(line.level, "handler-log", "", line.text);
     }
     if (const std::size_t bytes = task.notes->left_out(); bytes > 0) {
       tell(LogLevel::kWarning, "handler-log-cut",
-           fmt::format("{} bytes more of the handler's log are left out", bytes));
+           fmt::format("{} bytes more of the handler's log are left out", bytes), "");
     }
+  }
+  if (task.notes != nullptr && !task.notes->crash().empty()) {
+    const std::string_view said = task.notes->last_words();
+    tell(LogLevel::kWarning, "worker-crashed",
+         fmt::format("the worker's process crashed ({}){}", task.notes->crash(),
+                     said.empty() ? "" : ", having said: "),
+         said);
   }
   if (task.failed) {
     const std::string_view reason =
         task.notes == nullptr ? std::string_view() : task.notes->reason();
     tell(LogLevel::kWarning, "handler-threw",
-         fmt::format("the handler failed: {}", reason.empty() ? "no reason is known" : reason));
+         "the handler failed: ", reason.empty() ? "no reason is known" : reason);
   }
 }
 

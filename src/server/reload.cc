@@ -23,9 +23,24 @@ void apply_reloadable(Options wanted, Options& running) {
     kept.append(several ? ", " : "").append(name);
   };
   keep("listen", running.listen, wanted.listen);
+  keep("monitor", running.monitor, wanted.monitor);
+  keep("agent", running.agent, wanted.agent);
   keep("PORT", running.port, wanted.port);
-  keep("handler", running.handler, wanted.handler);
-  keep("handler-option", running.handler_options, wanted.handler_options);
+  const bool mode_changes = running.in_processes() != wanted.in_processes();
+  // One handler in processes may take the place of another, as may one program.
+  if (!running.isolate) {
+    keep("handler", running.handler, wanted.handler);
+    keep("handler-option", running.handler_options, wanted.handler_options);
+  }
+  if (running.program.empty() != wanted.program.empty()) {
+    keep("program", running.program, wanted.program);
+  }
+  keep("program-protocol", running.program_protocol, wanted.program_protocol);
+  if (running.isolate != wanted.isolate && wanted.isolate_given) {
+    keep("isolate", running.isolate, wanted.isolate);
+  }
+  wanted.isolate = running.isolate;
+  if (mode_changes && !wanted.task_timeout_given) wanted.task_timeout = running.task_timeout;
   keep("max-reply", running.max_reply, wanted.max_reply);
   if (!kept.empty()) {
     log::write(LogLevel::kWarning, "setting-not-reloadable", {{"POOL_SERVER_SETTING", kept}},

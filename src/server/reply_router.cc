@@ -33,8 +33,16 @@ void ReplyRouter::deliver(TaskPtr ended) {
   }
   counters_.wait.record(ended->begun_at - ended->accepted_at);
   counters_.run.record(ended->ended_at - ended->begun_at);
-  if (!ended->answered) ++counters_.completed;  // an overdue one was counted when it was answered
+  if (!ended->answered) {  // an overdue one was counted when it was answered
+    ++counters_.completed;
+    if (ended->outcome == Outcome::kError) ++*count_of(*ended);
+  }
   pass_on(std::move(ended));
+}
+
+std::uint64_t* ReplyRouter::count_of(const Task& failed) {
+  const bool crashed = failed.notes != nullptr && !failed.notes->crash().empty();
+  return crashed ? &counters_.task_crashes : &counters_.task_errors;
 }
 
 void ReplyRouter::pass_on(TaskPtr ended) {
@@ -44,6 +52,7 @@ void ReplyRouter::pass_on(TaskPtr ended) {
     recycler_.give(std::move(ended));
     return;
   }
+  connection->had_work_for += ended->ended_at - ended->begun_at;
   connection->attempt([&] {
     if (ended->shed != Task::Shed::kNo) {
       ended->reply.clear();

@@ -36,6 +36,7 @@ class ReplyRouter {
   bool owes_stats() const { return !stats_due_.empty(); }
 
  private:
+  std::uint64_t* count_of(const Task& failed);
   void pass_on(TaskPtr ended);
   void put(Connection& connection, TaskPtr answer, std::size_t charge);
   void release(Connection& connection, const std::string* stats);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/protocol.h"
 #include "handlers/registry.h"
 #include "server/log.h"
 #include "server/reload.h"
@@ -33,6 +34,11 @@ void refuse_reload(const std::vector<std::string>& faults) {
                          faults.empty() ? "out of memory" : faults.front(), others));
 }
 
+std::unique_ptr<HandlerModule> load(const Options& options, Nursery* nursery) {
+  if (nursery == nullptr) return load_handler(options);
+  return std::make_unique<ChildPool>(*nursery, options);
+}
+
 // Descriptors that must be had at the limit, too: a reload opens the configuration; a hand-over
 // takes a socket pair, what waits in it, and a pipe to hear of the service manager (store_fd()).
 std::size_t wanted_in_reserve() {
@@ -42,27 +48,37 @@ std::size_t wanted_in_reserve() {
 }  // namespace
 
 Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
-               std::function<CommandLine()> read_options)
+               std::function<CommandLine()> read_options, Nursery* nursery, const HttpModule* http)
     : options_(std::move(options)),
       loop_(timers_, *this),
-      handler_(load_handler(options_)),
+      longest_reply_(longest_reply_of(options_)),
+      handler_(load(options_, nursery)),
       pool_(
           options_.min_workers, options_.queue_capacity, [this] { return handler_->make(); },
           completions_),
       router_(connections_, counters_, recycler_, [this] { return format_stats(view()); }),
       admission_(pool_, connections_, recycler_, counters_,
-                 [this](std::size_t request) { return handler_->longest_reply(request); }),
+                 [this](std::size_t request) { return longest_reply_(request); }),
       clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),
       watch_(options_, pool_, completions_, connections_, admission_, router_, counters_),
       succession_(connections_, clients_, watch_, counters_),
       housekeeping_(options_, timers_, pool_, admission_, [this] { return view(); }),
-      drain_(signals, loop_, timers_, *this),
+      drain_(signals, loop_, timers_, *this, service_manager::announces_stops()),
       read_options_(std::move(read_options)),
-      started_at_(monotonic_now()) {
+      started_at_(monotonic_now()),
+      started_at_unix_(unix_now()) {
+  counters_.served_since = static_cast<std::uint64_t>(started_at_unix_);
   if (!pool_.start_failure().empty()) {
     log::write(LogLevel::kWarning, "worker-start-failed", {},
                fmt::format("started {} of {} workers: {}", pool_.size(), options_.min_workers,
                            pool_.start_failure()));
+  }
+  if (nursery != nullptr) {
+    children_ = std::make_unique<ChildrenWatch>(*nursery, static_cast<ChildPool&>(*handler_),
+                                                options_, pool_, loop_, timers_, [this] {
+                                                  nursery_gone_ = true;
+                                                  drain_.begin_for_failure();
+                                                });
   }
   configure_queue();
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
@@ -71,6 +87,7 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
   // Last, when little can fail any more. Those who waited come before newcomers all the same, as
   // nobody is let in before the loop turns.
   succession_.inherit(std::move(sockets.handovers));
+  start_reporting(sockets, http);
   reserve_.hold(wanted_in_reserve());
 }
 
@@ -99,12 +116,15 @@ Server::End Server::fail(const char* reason) noexcept {
 }
 
 Server::End Server::serve() {
-  log::write(LogLevel::kInfo, "started", {},
-             fmt::format("pool-server " POOL_SERVER_VERSION " serves '{}' with {} workers",
-                         options_.handler, pool_.size()));
+  log::write(
+      LogLevel::kInfo, "started", {},
+      fmt::format("pool-server " POOL_SERVER_VERSION " serves '{}' with {} workers",
+                  options_.program.empty() ? options_.handler : options_.program, pool_.size()));
   service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
   loop_.run();
+  if (reporting_ != nullptr) reporting_->end(/*successor=*/succession_.prepared());
+  reporting_.reset();  // with the files of its sockets, however this ends
   const bool all_kept = !succession_.prepared() || succession_.hand_over();
   // A stop may be cut short when nothing is left to do but to wait for clients that go on sending.
   const bool work_left =
@@ -112,19 +132,23 @@ Server::End Server::serve() {
       (succession_.prepared() || admission_.outstanding() > 0 || clients_.debts().connections > 0);
   if (watch_.pool_is_stuck() || work_left) return end_cut_short(all_kept);
   pool_.shutdown();
-  log::write(LogLevel::kInfo, "stopped", {},
-             fmt::format("stopped after {} tasks", counters_.completed));
-  return {.exit_status = all_kept ? 0 : kExitFailure};
+  if (children_ != nullptr) children_->finish();
+  log::attempt([this] {
+    log::write(LogLevel::kInfo, "stopped", {},
+               fmt::format("stopped after {} tasks", counters_.completed));
+  });
+  return {.exit_status = all_kept && !nursery_gone_ ? 0 : kExitFailure};
 }
 
 Server::End Server::end_cut_short(bool all_kept) {
   if (watch_.pool_is_stuck()) service_manager::notify("WATCHDOG=trigger");
+  if (children_ != nullptr) children_->finish();
   // Carried over, nothing is lost but what a stuck worker had been given up with before.
   if (succession_.prepared() && all_kept && admission_.outstanding() == admission_.awaited()) {
     log::write(
         LogLevel::kInfo, "stopped", {},
         fmt::format("stopped after {} tasks, all else was handed over", counters_.completed));
-    return {.exit_status = 0, .workers_busy = true};
+    return {.exit_status = nursery_gone_ ? kExitFailure : 0, .workers_busy = true};
   }
   const Clients::Debts debts = clients_.debts();
   watch_.report_abandoned_work();
@@ -168,8 +192,8 @@ TimeUs Server::finish_round(TimeUs now) {
   const bool came_back = watch_.collect(now);
   // A restart is the only way on; whoever started the server hears of it by its exit status.
   if (watch_.pool_is_stuck()) drain_.stop_now();
-  if (drain_.draining()) drain(now);
-  const TimeUs again = std::min(next_inspection, housekeeping_.tell_rest(now));
+  const TimeUs next_look = drain_.draining() ? drain(now) : kNever;
+  const TimeUs again = std::min({next_inspection, next_look, housekeeping_.tell_rest(now)});
   if (came_back || clients_.has_work_left() || router_.owes_stats()) return 0;
   return again == kNever ? kNever : std::max<TimeUs>(again - now, 0);
 }
@@ -178,26 +202,59 @@ void Server::on_events(std::uint32_t) {
   completions_.event().clear();
 }
 
-Server::Begun Server::begin_drain(bool successor) {
+Server::Begun Server::begin_drain(Asked asked) {
   service_manager::notify("STOPPING=1");
   reserve_.release();
-  const bool carry = successor && options_.preserve_connections && succession_.prepare();
-  clients_.begin_drain(carry);
-  return {.time = carry ? std::min(options_.handover_wait, options_.drain_timeout)
-                        : options_.drain_timeout,
-          .carries = carry};
+  const bool carry =
+      asked != Asked::kStop && options_.preserve_connections && succession_.prepare();
+  // All of a stop's work is done then, so that nothing is lost if it is one; if it is a restart,
+  // clients stay connected all the same.
+  delivers_first_ = carry && asked == Asked::kEither;
+  clients_.begin_drain(!carry            ? Connection::Carry::kNo
+                       : delivers_first_ ? Connection::Carry::kDelivered
+                                         : Connection::Carry::kAsItIs);
+  if (carry && !delivers_first_) {
+    return {.time = std::min(options_.handover_wait, options_.drain_timeout),
+            .what = "handing over"};
+  }
+  return {.time = options_.drain_timeout,
+          .what = carry ? "finishing the work that was accepted, then handing over"
+                        : "finishing the work that was accepted"};
 }
 
-void Server::drain(TimeUs now) {
-  if (succession_.prepared()) {
+void Server::toggle_lame_duck() {
+  lame_duck_ = !lame_duck_;
+  // Balancers hear of it when they ask next. Whoever they send until then is served.
+  const bool told = reporting_ != nullptr && reporting_->tells_balancers();
+  clients_.take_newcomers(!lame_duck_ || told);
+  log::write(
+      LogLevel::kInfo, lame_duck_ ? log::Event("lame-duck") : log::Event("lame-duck-ended"), {},
+      !lame_duck_ ? "SIGUSR2: newcomers are served again"
+      : told
+          ? "SIGUSR2: balancers are told to send no newcomers, whoever comes is served"
+          : fmt::format("SIGUSR2: no newcomers, serving the {} that are here", clients_.served()));
+}
+
+TimeUs Server::drain(TimeUs now) {
+  if (succession_.prepared() && !delivers_first_) {
     watch_.withdraw();
     // Workers in a task that was given up cannot be joined: they have as long.
     drain_.tick(watch_.at_work() > 0 || admission_.outstanding() > admission_.awaited());
-    return;
+    return kNever;
   }
-  const bool awaited = admission_.awaited() > 0 || connections_.open() > 0;
+  const bool awaited = admission_.awaited() > 0 ||
+                       (delivers_first_ ? !all_is_delivered(now) : connections_.open() > 0);
   if (!awaited) drain_.hasten(now + kLastChance);
   drain_.tick(awaited || admission_.outstanding() > 0);
+  return delivers_first_ ? look_for_delivery_at_ : kNever;
+}
+
+// No event tells of delivery, and to ask for it is a system call for each connection.
+bool Server::all_is_delivered(TimeUs now) {
+  constexpr TimeUs kInterval = 20'000;
+  if (now < look_for_delivery_at_) return false;
+  look_for_delivery_at_ = now + kInterval;
+  return clients_.debts().connections == 0;
 }
 
 // Between two rounds, when nothing is staged that was admitted under the old limits.
@@ -206,7 +263,14 @@ void Server::reload() {
   reserve_.release();
   try {
     CommandLine wanted = read_options_();
-    if (wanted.exit_status) {
+    // The old processes would stay only until the first of them ends.
+    if (const std::string fault =
+            wanted.exit_status || children_ == nullptr || wanted.options.program.empty()
+                ? std::string()
+                : program_fault(wanted.options);
+        !fault.empty()) {
+      refuse_reload({fault});
+    } else if (wanted.exit_status) {
       refuse_reload(wanted.faults);
     } else {
       take_over(std::move(wanted.options));
@@ -221,7 +285,12 @@ void Server::reload() {
 // All or nothing: what may fail for want of memory comes before the first change.
 void Server::take_over(Options wanted) {
   clients_.make_room_to_reconfigure(wanted);
-  apply_reloadable(std::move(wanted), options_);
+  const bool same_kind = options_.program.empty() == wanted.program.empty();
+  Options next = options_;
+  apply_reloadable(std::move(wanted), next);
+  if (children_ != nullptr && same_kind) children_->replace(next);
+  options_ = std::move(next);
+  longest_reply_ = longest_reply_of(options_);
   log::set_level(options_.log_level);
   configure_queue();
   housekeeping_.reconfigure();
@@ -248,6 +317,27 @@ void Server::configure_queue() {
   pool_.queue().set_wait_limits(options_.queue_timeout, options_.queue_target);
 }
 
+void Server::start_reporting(StartingSockets& sockets, const HttpModule* http) {
+  if (http == nullptr && sockets.agents.empty()) return;
+  reporting_ = std::make_unique<Reporting>(
+      loop_, timers_, counters_,
+      std::make_unique<Overview>(options_, pool_, connections_, children_.get(), counters_, [this] {
+        return Overview::Moment{
+            .stats = view(), .phase = phase(), .now = loop_.now(), .started = started_at_unix_};
+      }));
+  if (http != nullptr) reporting_->start_monitor(std::move(sockets.monitors), *http);
+  if (!sockets.agents.empty()) reporting_->start_agent(std::move(sockets.agents));
+}
+
+// What may be a stop is one until its work is done.
+ServerState::Phase Server::phase() const {
+  using Phase = ServerState::Phase;
+  if (drain_.draining()) {
+    return succession_.prepared() && !delivers_first_ ? Phase::kHandingOver : Phase::kDraining;
+  }
+  return lame_duck_ ? Phase::kLameDuck : Phase::kServing;
+}
+
 StatsView Server::view() {
   const TaskQueue::Level level = pool_.queue().level();
   StatsView view{.counters = counters_};
@@ -255,9 +345,10 @@ StatsView Server::view() {
   view.connections = clients_.served();
   view.workers = pool_.size();
   view.stuck_workers = pool_.stuck();
-  view.mode = drain_.draining()      ? "stopping, "
-              : clients_.lame_duck() ? "lame duck: no newcomers, "
-                                     : "";
+  view.mode = drain_.draining()                                ? "stopping, "
+              : lame_duck_                                     ? "lame duck: no newcomers, "
+              : children_ != nullptr && !children_->any_able() ? "no worker available, "
+                                                               : "";
   view.queue_depth = level.depth + admission_.staged();
   view.queue_capacity = options_.queue_capacity;
   // Batches are popped ahead of being run, hence the bound.

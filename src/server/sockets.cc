@@ -10,6 +10,18 @@
 
 namespace pool_server {
 
+namespace {
+
+void make_sockets(const std::vector<std::string>& addresses, std::vector<ListeningSocket>& to) {
+  for (const std::string& address : addresses) {
+    for (ListeningSocket& socket : listen_on(parse_listen_address(address))) {
+      to.push_back(std::move(socket));
+    }
+  }
+}
+
+}  // namespace
+
 StartingSockets take_sockets(const Options& options,
                              std::vector<service_manager::PassedFd>&& passed) {
   auto all = std::move(passed);  // what is none of ours is closed at the end of this
@@ -19,7 +31,10 @@ StartingSockets take_sockets(const Options& options,
     if (service_manager::is_stream_listener(fd.get())) {
       set_nonblocking(fd.get());
       std::string address = local_name(fd.get());
-      sockets.listeners.push_back({std::move(fd), std::move(address), {}});
+      auto& kind = name == kMonitorName ? sockets.monitors
+                   : name == kAgentName ? sockets.agents
+                                        : sockets.listeners;
+      kind.push_back({std::move(fd), std::move(address), {}});
     } else if (name == Handover::kName) {
       sockets.handovers.push_back(std::move(fd));
     } else {
@@ -37,11 +52,9 @@ StartingSockets take_sockets(const Options& options,
     }
     addresses.push_back(std::to_string(options.port));
   }
-  for (const std::string& address : addresses) {
-    for (ListeningSocket& socket : listen_on(parse_listen_address(address))) {
-      sockets.listeners.push_back(std::move(socket));
-    }
-  }
+  make_sockets(addresses, sockets.listeners);
+  make_sockets(options.monitor, sockets.monitors);
+  make_sockets(options.agent, sockets.agents);
   return sockets;
 }
 

@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
-#include <map>
+#include <iterator>
 #include <new>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "server/inheritance.h"
 #include "server/log.h"
 #include "sys/memory.h"
+#include "sys/process_usage.h"
 #include "sys/service_manager.h"
 #include "sys/socket.h"
 
@@ -65,8 +67,11 @@ void Succession::take_over(int channel) {
                fmt::format("the snapshot of the last process cannot be used, {}: closed its {} "
                            "connections",
                            fault, inheritance.unknown()));
+    counters_.lost += inheritance.unknown();
     return;
   }
+  ++counters_.restarts;
+  counters_.lost += failed + inheritance.senseless() + inheritance.missing();
   if (failed > 0) {
     log::write(LogLevel::kError, "restore-failed", {},
                fmt::format("closed {} connections of the last process that could not be set up, "
@@ -90,6 +95,7 @@ void Succession::take_over(int channel) {
                fmt::format("closed {} descriptors of which the last process tells nothing",
                            inheritance.unknown() - inheritance.senseless()));
   }
+  counters_.carried += restored;
   const std::string count = std::to_string(restored);
   log::write(LogLevel::kInfo, "restored", {{"POOL_SERVER_CONNECTIONS", count}},
              fmt::format("restored {} connections", count));
@@ -101,26 +107,36 @@ bool Succession::prepare() {
 }
 
 bool Succession::hand_over() {
-  std::vector<TaskPtr> undone = watch_.take_undone_work();
+  std::vector<TaskPtr> undone = once_there_is_memory([this] { return watch_.take_undone_work(); });
   const std::size_t requests = undone.size();
-  std::map<std::uint32_t, std::vector<TaskPtr>> undone_of_slot;
-  for (TaskPtr& task : undone) {
-    if (connections_.find(task->connection) == nullptr) continue;
-    undone_of_slot[task->connection.slot].push_back(std::move(task));
-  }
-  handover_->begin(totals_of(counters_));
+  std::erase_if(undone, [this](const TaskPtr& task) {
+    return connections_.find(task->connection) == nullptr;
+  });
+  // As the connections come below, each one's in their order.
+  std::ranges::stable_sort(undone, {}, [](const TaskPtr& task) { return task->connection.slot; });
+  auto next = undone.begin();
   std::vector<Connection*> carried;
   std::vector<bool> owed;  // for each of `carried`
+  // Here, what all need: for want of it nobody would be handed over.
+  once_there_is_memory([&] {
+    handover_->begin(totals(), connections_.slots());
+    carried.reserve(connections_.slots());
+    owed.reserve(connections_.slots());
+  });
   std::size_t left_out = 0;
   std::size_t let_go = 0;  // bytes
   bool all_kept = true;
   connections_.for_each([&](Connection& connection) {
     if (!connection.to_be_carried()) return;
-    auto theirs = undone_of_slot.extract(connection.id().slot);
+    const auto slot = connection.id().slot;
+    next = std::find_if(next, undone.end(),
+                        [slot](const auto& task) { return task->connection.slot >= slot; });
+    const auto first = next;
+    next = std::find_if(next, undone.end(),
+                        [slot](const auto& task) { return task->connection.slot != slot; });
     const bool is_owed = connection.is_owed();
     let_go += connection.writer().bytes_owed();
-    if (write_down(connection,
-                   theirs.empty() ? std::vector<TaskPtr>() : std::move(theirs.mapped()))) {
+    if (write_down(connection, {first, next})) {
       carried.push_back(&connection);
       owed.push_back(is_owed);
     } else {
@@ -142,21 +158,32 @@ bool Succession::hand_over() {
       all_kept = all_kept && !owed[i];
     }
   }
-  if (!handover_->fault().empty()) {
-    log::write(LogLevel::kError, "handover-failed", {},
-               fmt::format("no connection can be handed over: {}", handover_->fault()));
-  }
-  const std::string count = std::to_string(std::ranges::count(sent, true));
-  log::write(LogLevel::kInfo, "handed-over", {{"POOL_SERVER_CONNECTIONS", count}},
-             fmt::format("handed over {} connections with {} requests, closed {} that did not fit",
-                         count, requests, left_out));
+  log::attempt([&] {
+    if (!handover_->fault().empty()) {
+      log::write(LogLevel::kError, "handover-failed", {},
+                 fmt::format("no connection can be handed over: {}", handover_->fault()));
+    }
+    const std::string count = std::to_string(std::ranges::count(sent, true));
+    log::write(
+        LogLevel::kInfo, "handed-over", {{"POOL_SERVER_CONNECTIONS", count}},
+        fmt::format("handed over {} connections with {} requests, closed {} that did not fit",
+                    count, requests, left_out));
+  });
   return all_kept;
 }
 
+std::vector<std::uint64_t> Succession::totals() const {
+  Counters all = counters_;
+  all.cpu_before += cpu_time();
+  return totals_of(all);
+}
+
 // What it was owed is in the snapshot from now on, and nowhere else: nothing is held twice.
-bool Succession::write_down(Connection& connection, std::vector<TaskPtr> undone) {
+bool Succession::write_down(Connection& connection, std::span<TaskPtr> undone) {
   try {
-    return handover_->add(connection.carry(std::move(undone)), connection.descriptor());
+    std::vector<TaskPtr> theirs(std::move_iterator(undone.begin()),
+                                std::move_iterator(undone.end()));
+    return handover_->add(connection.carry(std::move(theirs)), connection.descriptor());
   } catch (const std::bad_alloc&) {
     return false;
   }

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/stats.h"
@@ -32,7 +34,8 @@ class Succession {
 
  private:
   void take_over(int channel);
-  bool write_down(Connection& connection, std::vector<TaskPtr> undone);
+  std::vector<std::uint64_t> totals() const;
+  bool write_down(Connection& connection, std::span<TaskPtr> undone);
 
   ConnectionTable& connections_;
   Clients& clients_;

@@ -4,10 +4,22 @@
 
 namespace pool_server {
 
-std::int64_t monotonic_now() {
+namespace {
+
+std::int64_t now(clockid_t clock) {
   timespec time{};
-  ::clock_gettime(CLOCK_MONOTONIC, &time);
+  ::clock_gettime(clock, &time);
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000 + time.tv_nsec / 1000;
+}
+
+}  // namespace
+
+std::int64_t monotonic_now() {
+  return now(CLOCK_MONOTONIC);
+}
+
+std::int64_t unix_now() {
+  return now(CLOCK_REALTIME);
 }
 
 }  // namespace pool_server

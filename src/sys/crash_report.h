@@ -39,6 +39,11 @@ class ExitWatch {
   // What a loaded handler has registered runs before what was registered earlier: from here on,
   // this comes before it.
   static void come_first();
+
+  // In a process that was forked for a handler, where there is nobody to be taken something from:
+  // an exit is just that, with its own status, and without what the daemon would have had done at
+  // it.
+  static void let_pass();
 };
 
 // Lets the calling thread tell of its crash when what it has used up is its stack. Made and

@@ -14,8 +14,8 @@ void Epoll::modify(int fd, std::uint32_t events, void* data) {
   control(EPOLL_CTL_MOD, fd, events, data);
 }
 
-void Epoll::remove(int fd) {
-  control(EPOLL_CTL_DEL, fd, 0, nullptr);
+void Epoll::remove(int fd) noexcept {
+  (void)::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
 
 void Epoll::control(int operation, int fd, std::uint32_t events, void* data) {

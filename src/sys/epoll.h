@@ -18,7 +18,8 @@ class Epoll {
   void add(int fd, std::uint32_t events, void* data);
   void modify(int fd, std::uint32_t events, void* data);
   // Before the descriptor is closed: a duplicate of it in another process would keep it in here.
-  void remove(int fd);
+  // If it fails all the same, there is nothing better to do: who removes goes away.
+  void remove(int fd) noexcept;
 
   // Fills `events` and returns the part filled; empty at the time-out or when a signal came.
   // timeout_ms < 0 waits without end.

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "sys/passed_fds.h"
+
 namespace pool_server {
 
 namespace {
@@ -60,12 +62,7 @@ bool send_fds(int channel, std::span<const int> fds) {
   assert(!fds.empty() && fds.size() <= kMaxFdsPerMessage);
   Message message;
   message.part.iov_len = 1;
-  message.header.msg_controllen = CMSG_SPACE(fds.size_bytes());
-  cmsghdr* header = CMSG_FIRSTHDR(&message.header);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(fds.size_bytes());
-  std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+  attach_fds(message.header, fds);
   return send(channel, message);
 }
 
@@ -98,16 +95,7 @@ std::optional<FdMessage> FdReader::next() {
   if (size <= 0) return std::nullopt;
   offset_ += static_cast<std::size_t>(size);  // of the whole message
   found.incomplete = (message.header.msg_flags & MSG_CTRUNC) != 0;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message.header); header != nullptr;
-       header = CMSG_NXTHDR(&message.header, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
-      found.fds.emplace_back(fd);
-    }
-  }
+  take_fds(message.header, found.fds);
   found.note.assign(message.note.data(),
                     std::min(message.note.size(), static_cast<std::size_t>(size)));
   return found;

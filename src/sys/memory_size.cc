@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
-#include <iterator>
 #include <sstream>
+#include <stdexcept>
+
+#include "sys/text_file.h"
 
 namespace pool_server {
 
@@ -36,8 +38,13 @@ std::size_t usable_memory() {
   if (::sysinfo(&machine) == 0) {
     bytes = static_cast<std::size_t>(machine.totalram) * machine.mem_unit;
   }
-  std::ifstream file("/proc/self/cgroup");
-  const std::string groups(std::istreambuf_iterator<char>(file), {});
+  constexpr std::size_t kMostOfGroups = 1 << 20;
+  std::string groups;
+  try {
+    groups = read_text_file("/proc/self/cgroup", kMostOfGroups);
+  } catch (const std::runtime_error&) {
+    // No limit that can be told.
+  }
   return std::min(bytes, group_memory_limit(groups, "/sys/fs/cgroup"));
 }
 

@@ -6,10 +6,10 @@
 #include <array>
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <utility>
 
 #include "sys/clock.h"
+#include "sys/passed_fds.h"
 
 namespace pool_server {
 
@@ -85,12 +85,7 @@ NotifySocket::Outcome NotifySocket::try_to_send(std::string_view state, int fd) 
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof fd)> control{};
   if (fd >= 0) {
     message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    attach_fds(message, {&fd, 1});
   }
   ssize_t sent = 0;
   do {

@@ -1,7 +1,6 @@
 #include "sys/service_manager.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
@@ -30,17 +29,16 @@ NotifySocket* manager() {
   return &*socket;
 }
 
+// FDPOLL=0: the manager would otherwise drop it as soon as its other end is closed.
+std::string to_store(const std::string& name) {
+  return "FDSTORE=1\nFDPOLL=0\nFDNAME=" + name;
+}
+
 // Waits until the manager has dealt with all that was sent before: it then closes what it is sent.
 bool pass_barrier(NotifySocket& to, UniqueFd ours, UniqueFd theirs, std::int64_t deadline) {
   if (!to.send_with_fd("BARRIER=1", theirs.get(), deadline)) return false;
   theirs.reset();
-  pollfd closed{.fd = ours.get(), .events = 0, .revents = 0};
-  for (;;) {
-    const std::int64_t left = std::max<std::int64_t>(deadline - monotonic_now(), 0);
-    const timespec wait{.tv_sec = left / 1'000'000, .tv_nsec = left % 1'000'000 * 1'000};
-    const int ready = ::ppoll(&closed, 1, &wait, nullptr);
-    if (ready >= 0 || errno != EINTR) return ready > 0;
-  }
+  return wait_for_input(ours.get(), deadline);
 }
 
 }  // namespace
@@ -68,6 +66,11 @@ bool is_stream_listener(int fd) {
     throw_errno("cannot tell whether a passed descriptor is a listening socket");
   }
   return answer > 0;
+}
+
+bool announces_stops() {
+  const char* announced = std::getenv("POOL_SERVER_STOPS_ARE_ANNOUNCED");
+  return announced != nullptr && std::string_view(announced) == "yes";
 }
 
 bool is_listening() {
@@ -106,11 +109,14 @@ bool store_fd(int fd, const std::string& name, std::int64_t timeout) {
   UniqueFd ours(ends[0]);
   UniqueFd theirs(ends[1]);
   const std::int64_t deadline = monotonic_now() + timeout;
-  // FDPOLL=0: the manager would otherwise drop it as soon as its other end is closed.
-  if (!to->send_with_fd("FDSTORE=1\nFDPOLL=0\nFDNAME=" + name, fd, deadline)) return false;
+  if (!to->send_with_fd(to_store(name), fd, deadline)) return false;
   if (pass_barrier(*to, std::move(ours), std::move(theirs), deadline)) return true;
   remove_stored_fds(name);
   return false;
+}
+
+void send_fd_to_store(int fd, const std::string& name) {
+  if (NotifySocket* to = manager()) (void)to->send_with_fd(to_store(name), fd, monotonic_now());
 }
 
 void remove_stored_fds(const std::string& name) {

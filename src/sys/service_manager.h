@@ -26,6 +26,10 @@ std::vector<PassedFd> take_passed_fds();
 // to take it for none would leave its clients in a backlog that nobody serves.
 bool is_stream_listener(int fd);
 
+// Does whoever sends SIGTERM for the manager always say before whether it is for a stop or for a
+// restart? The unit says so, by POOL_SERVER_STOPS_ARE_ANNOUNCED=yes.
+bool announces_stops();
+
 // Is there a manager that wants to hear from this process?
 bool is_listening();
 
@@ -51,6 +55,9 @@ std::optional<std::int64_t> watchdog_interval();
 // not known from here. False: it did not answer within `timeout` µs, and was asked to drop it.
 // Takes two descriptors for the while.
 bool store_fd(int fd, const std::string& name, std::int64_t timeout);
+// The same without the wait, as the first thing of a process: sent at once or, to a manager that
+// does not read, not at all.
+void send_fd_to_store(int fd, const std::string& name);
 void remove_stored_fds(const std::string& name);
 
 }  // namespace pool_server::service_manager

@@ -4,6 +4,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -13,6 +14,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
+
+#include "sys/clock.h"
 
 namespace pool_server {
 
@@ -104,9 +108,28 @@ std::size_t undelivered_output(int fd) {
   return state == TCP_CLOSE ? 0 : unacknowledged_output(fd);
 }
 
-bool has_input(int fd) {
+std::size_t unread_input(int fd) {
   int bytes = 0;
-  return ::ioctl(fd, FIONREAD, &bytes) == 0 && bytes > 0;
+  if (::ioctl(fd, FIONREAD, &bytes) != 0) return 0;
+  return static_cast<std::size_t>(std::max(bytes, 0));
+}
+
+bool has_input(int fd) {
+  return unread_input(fd) > 0;
+}
+
+bool wait_for_input(int fd, std::int64_t deadline) {
+  for (;;) {
+    const std::int64_t left = std::max<std::int64_t>(deadline - monotonic_now(), 0);
+    const timespec time{.tv_sec = left / 1'000'000, .tv_nsec = left % 1'000'000 * 1'000};
+    pollfd input{.fd = fd, .events = POLLIN, .revents = 0};
+    const int ready = ::ppoll(&input, 1, &time, nullptr);
+    if (ready >= 0 || errno != EINTR) return ready > 0;
+  }
+}
+
+void shut_down(int fd) {
+  (void)::shutdown(fd, SHUT_RDWR);
 }
 
 void shut_down_sending(int fd) {

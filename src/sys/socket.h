@@ -44,14 +44,20 @@ AcceptResult accept_connection(int listener);
 
 // Names a socket in every process that has it (SO_COOKIE); 0 when it has no name.
 std::uint64_t socket_cookie(int fd);
-// Something that was received waits to be read.
+// Bytes wait to be read: of a pipe, at whichever end one asks.
 bool has_input(int fd);
+std::size_t unread_input(int fd);  // bytes of it; of a pipe from either end
+// Waits for that, or for the end of `fd`, until `deadline` (µs of the monotonic clock). False: in
+// vain.
+bool wait_for_input(int fd, std::int64_t deadline);
 // Bytes sent that the peer's side has not taken in yet (SIOCOUTQ).
 std::size_t unacknowledged_output(int fd);
 // Bytes sent that a close could still take from the peer: none of a unix socket's, which are with
 // the peer already, nor where the connection is gone; a FIN on its way counts as one.
 std::size_t undelivered_output(int fd);
 void shut_down_sending(int fd);
+// Both directions: whoever has the socket sees the end of it.
+void shut_down(int fd);
 // Makes the last reference to a socket one that can be closed in good order, as far as that goes
 // without waiting: our end of it is told, and what the peer has sent by now is dropped, as a close
 // over unread input would reset the connection and could take the last replies with it.

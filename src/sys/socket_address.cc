@@ -253,19 +253,21 @@ PeerKey peer_key(int fd) {
   Address address;
   address.length = sizeof address.storage;
   if (::getpeername(fd, address.raw(), &address.length) != 0) return key;
-  key.family = address.family();
-  if (key.family == AF_INET) {
+  if (address.family() == AF_INET) {
+    key.kind = PeerKey::Kind::kIpv4;
     const auto* v4 = reinterpret_cast<const sockaddr_in*>(&address.storage);
     std::memcpy(key.bytes.data(), &v4->sin_addr, sizeof v4->sin_addr);
-  } else if (key.family == AF_INET6) {
+  } else if (address.family() == AF_INET6) {
+    key.kind = PeerKey::Kind::kIpv6;
     const auto* v6 = reinterpret_cast<const sockaddr_in6*>(&address.storage);
     if (IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr)) {  // an IPv4 client on a socket for both
-      key.family = AF_INET;
+      key.kind = PeerKey::Kind::kIpv4;
       std::memcpy(key.bytes.data(), &v6->sin6_addr.s6_addr[12], sizeof(in_addr));
     } else {
       std::memcpy(key.bytes.data(), &v6->sin6_addr, sizeof v6->sin6_addr);
     }
-  } else if (key.family == AF_UNIX) {
+  } else if (address.family() == AF_UNIX) {
+    key.kind = PeerKey::Kind::kUser;
     if (const auto credentials = credentials_of_peer(fd)) {
       std::memcpy(key.bytes.data(), &credentials->uid, sizeof credentials->uid);
     }

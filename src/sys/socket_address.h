@@ -58,8 +58,10 @@ std::vector<ListeningSocket> listen_on(const ListenAddress& address);
 // Who is at the other end, as far as limits are concerned: an IP address without the port (an IPv4
 // one whatever the socket's family), or the user of a unix socket's peer.
 struct PeerKey {
-  int family = 0;
-  std::array<unsigned char, 16> bytes{};
+  enum class Kind : unsigned char { kUnknown, kIpv4, kIpv6, kUser };
+
+  Kind kind = Kind::kUnknown;
+  std::array<unsigned char, 16> bytes{};  // in network order; of an IPv4 address the first four
 
   auto operator<=>(const PeerKey&) const = default;
 };

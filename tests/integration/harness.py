@@ -94,13 +94,14 @@ def run_to_end(*options, env=None, timeout=PATIENCE, command=None):
 
 
 class Server:
-    """A running server. `launch` is the plan for launch.py; `prefix` a command that runs it, such as strace.
+    """A running server. `launch` is the plan for launch.py; `prefix` a command that runs it, such as strace;
+    `binary` another one than that of the environment.
 
     `notify` makes the service manager's end of $NOTIFY_SOCKET from its path; false: there is no manager.
     """
 
     def __init__(self, *options, listen=("127.0.0.1:0",), handler="drill", env=None, stderr=None,
-                 notify=NotifySocket, prefix=(), **launch):
+                 notify=NotifySocket, prefix=(), binary=None, **launch):
         self._directory = tempfile.TemporaryDirectory(prefix="pool-server-test-")
         self.directory = self._directory.name
         self.notify = notify(f"{self.directory}/notify") if notify else None
@@ -111,7 +112,7 @@ class Server:
         environment = clean_environment(env)
         if notify:
             environment["NOTIFY_SOCKET"] = self.notify.path
-        command = [*prefix, BINARY, *(f"--listen={address}" for address in listen)]
+        command = [*prefix, binary or BINARY, *(f"--listen={address}" for address in listen)]
         command += [*([f"--handler={handler}"] if handler else []), *options]
         with open(self.stderr_path, "ab") as log:
             self.child = subprocess.Popen(

@@ -44,7 +44,7 @@ def main():
         if value == "{pid}":
             os.environ[name] = str(os.getpid())
     for name, limit in plan.get("limits", {}).items():
-        resource.setrlimit(getattr(resource, "RLIMIT_" + name), (limit, limit))
+        resource.setrlimit(getattr(resource, "RLIMIT_" + name), tuple(limit) if isinstance(limit, list) else (limit, limit))
     for fd in plan.get("close", []):
         os.close(fd)
     if "user" in plan:

@@ -9,6 +9,7 @@ from notify import NotifySocket
 from timing import Stopwatch, wait_until
 
 CONNECTIONS = "pool-server-connections"  # the name under which the server stores them
+FAILED_STARTS = "pool-server-failed-starts"  # and the count of starts that failed, until one succeeds
 
 
 class Store:
@@ -16,8 +17,9 @@ class Store:
 
     def __init__(self):
         self.keeps = True  # or does it drop what it is given?
+        self.drops = set()  # what it does not keep in any case
         self.answers = True  # or does it leave barriers unanswered?
-        self.requests = []  # the FDSTORE=1 messages, name → value
+        self.requests = []  # the FDSTORE=1 messages for connections, name → value
         self._entries = []  # (name, descriptor)
         self._unanswered = []
 
@@ -43,10 +45,13 @@ class Store:
 
     def take(self, message, descriptors):
         if "FDSTORE" in message:
-            self.requests.append(message)
-            for fd in descriptors if self.keeps else ():
-                self.add(message.get("FDNAME", "stored"), fd)
-            unused = () if self.keeps else descriptors
+            if message.get("FDNAME") != FAILED_STARTS:
+                self.requests.append(message)
+            name = message.get("FDNAME", "stored")
+            keeps = self.keeps and name not in self.drops
+            for fd in descriptors if keeps else ():
+                self.add(name, fd)
+            unused = () if keeps else descriptors
         else:
             if "FDSTOREREMOVE" in message:
                 self.remove(message["FDNAME"])
@@ -81,18 +86,22 @@ class RestartTestCase(ServerTestCase):
         super().setUp()
         self.store = Store()
         self.addCleanup(self.store.close)
-        self.tcp = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.unix = socket.socket(socket.AF_UNIX)
-        self.addCleanup(self.tcp.close)
-        self.addCleanup(self.unix.close)
-        self.unix.bind(f"{self.temporary_directory()}/socket")
-        self.unix.listen(1024)
-        self.addresses = {"tcp": self.tcp.getsockname(), "unix": self.unix.getsockname()}
+        self.sockets = self.open_sockets()
+        for opened in self.sockets.values():
+            self.addCleanup(opened.close)
+        self.addresses = {name: opened.getsockname() for name, opened in self.sockets.items()}
         self.server = None
+
+    def open_sockets(self):
+        """Name → listening socket, which each process of the service is passed."""
+        local = socket.socket(socket.AF_UNIX)
+        local.bind(f"{self.temporary_directory()}/socket")
+        local.listen(1024)
+        return {"tcp": socket.create_server(("127.0.0.1", 0), backlog=1024), "unix": local}
 
     def launch_next(self, *options, env=None, **settings):
         """Launches the next process of the service, without waiting for it."""
-        passed = [("tcp", self.tcp.fileno()), ("unix", self.unix.fileno())]
+        passed = [(name, opened.fileno()) for name, opened in self.sockets.items()]
         passed += zip(self.store.names(), self.store.descriptors())
         environment = {"LISTEN_PID": "{pid}", "LISTEN_FDS": str(len(passed)),
                        "LISTEN_FDNAMES": ":".join(name for name, _ in passed)}

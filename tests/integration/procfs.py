@@ -38,8 +38,8 @@ class Process:
         return {fd for fd, target in self.descriptors().items() if target.startswith("socket:")}
 
     def kinds(self):
-        """The sorted kinds of all descriptors, sockets' inode numbers left out."""
-        return sorted(re.sub(r"socket:\[\d+\]", "socket", t) for t in self.descriptors().values())
+        """The sorted kinds of all descriptors, inode numbers of sockets and pipes left out."""
+        return sorted(re.sub(r":\[\d+\]", "", t) for t in self.descriptors().values())
 
     def descriptor_of(self, target):
         """The numbers of the descriptors of one kind, such as `anon_inode:[eventfd]`."""

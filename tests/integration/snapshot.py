@@ -26,10 +26,12 @@ def answer(kind, text, failed=False):
     return bytes([kind, failed]) + record(text)
 
 
-def connection(sock, serial=1, end_of_input=False, skipping=False, partial=b"", undecoded=b"", unsent=b"", owed=()):
+def connection(sock, serial=1, end_of_input=False, skipping=False, partial=b"", undecoded=b"", unsent=b"", owed=(),
+               proxied=0, client=b"", client_port=0):
     """The fields of a connection's record, in order. An older release wrote fewer, a newer one writes more."""
     return [struct.pack("<Q", cookie_of(sock)), struct.pack("<Q", serial), bytes([end_of_input]), bytes([skipping]),
-            record(partial), record(undecoded), record(unsent), struct.pack("<I", len(owed)) + b"".join(owed)]
+            record(partial), record(undecoded), record(unsent), struct.pack("<I", len(owed)) + b"".join(owed),
+            bytes([proxied]), record(client), struct.pack("<H", client_port)]
 
 
 def payload(connections, totals=()):

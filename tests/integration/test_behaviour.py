@@ -202,8 +202,8 @@ class B4Stats(ServerTestCase):
         clients = [self.connect(server) for _ in range(3)]
         for client in clients:
             client.send("sleep 300", "sleep 300")
-        stats = server.wait_for_stats(lambda s: s["queue_depth"] == 4, "a queue of four")
-        self.assertEqual((stats["active_workers"], stats["connections"], stats["accepted"]), (2, 4, 4))
+        stats = server.wait_for_stats(lambda s: (s["queue_depth"], s["active_workers"]) == (4, 2), "a queue of four")
+        self.assertEqual((stats["connections"], stats["accepted"]), (4, 4))
         for client in clients:
             client.lines(2)
             client.close()

@@ -19,7 +19,7 @@ class Predecessor(RestartTestCase):
 
     def accept(self, kind="tcp"):
         client = self.meet(kind)
-        listener = {"tcp": self.tcp, "unix": self.unix}[kind]
+        listener = self.sockets[kind]
         listener.settimeout(PATIENCE)  # a server that shared it may have changed that
         sock, _ = listener.accept()
         self.addCleanup(sock.close)
@@ -180,17 +180,26 @@ class UnsoundSnapshots(Predecessor):
             snapshot.snapshot(snapshot.payload([snapshot.connection(sock) for sock in sockets]), version=2),
             *sockets))
 
-    def check_senseless(self, owed):
+    def check_senseless(self, count=None, **fields):
+        """Records with these fields, of which only so many are written."""
         self.check("makes no sense", lambda sockets: self.leave_snapshot(snapshot.snapshot(
-            snapshot.payload([snapshot.connection(sock, owed=[owed]) for sock in sockets])), *sockets))
+            snapshot.payload([snapshot.connection(sock, **fields)[:count] for sock in sockets])), *sockets))
 
     def test_unknown_kind_of_answer(self):
         """Fails when an answer of a kind that no release has written is used."""
-        self.check_senseless(snapshot.answer(17, b"?"))
+        self.check_senseless(owed=[snapshot.answer(17, b"?")])
+
+    def test_unknown_kind_of_proxied_connection(self):
+        """Fails when what no release has written of a client behind a proxy is used."""
+        self.check_senseless(proxied=3)
+
+    def test_address_that_is_none(self):
+        """Fails when a client behind a proxy is taken over with an address that cannot be one."""
+        self.check_senseless(proxied=2, client=b"123")
 
     def test_record_cut_within_a_field(self):
         """Fails when a record that ends in the middle of a field is used."""
-        self.check_senseless(b"\0\0\5\0")
+        self.check_senseless(owed=[b"\0\0\5\0"], count=8)
 
     def test_unsealed(self):
         """Fails when a snapshot is used that its writer did not complete, or that can still change."""

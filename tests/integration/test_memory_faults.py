@@ -1,10 +1,13 @@
 """Allocations that fail while the server serves: each costs at most the connection it was for."""
 
 import contextlib
+import json
+import signal
 import unittest
 from pathlib import Path
 
 from harness import BINARY, ServerTestCase, sanitizer
+from http_client import Answer, ask, connect, read_all, request
 
 PRELOADED = str(Path(BINARY).parents[1] / "tests/plugins/failing_malloc.so")
 LONG = "echo " + "m" * 5000
@@ -58,3 +61,80 @@ class AllocationsOfTheLoop(ServerTestCase):
                 self.assertEqual(self.connect(path).ask("echo a newcomer"), "result: a newcomer")
                 self.assertEqual(server.stop(), 0)
         self.assertGreater(failed, 5)
+
+
+@unittest.skipIf(sanitizer(), "the sanitizer's runtime has its own malloc")
+class AllocationsOfAReload(ServerTestCase):
+    def is_refused(self, number):
+        """Whether a reload that sets a limit is refused, where the loop gets no memory at its number-th allocation."""
+        directory = self.temporary_directory()
+        path, config = f"{directory}/socket", f"{directory}/config"
+        Path(config).write_text("handler=drill\n")
+        server = self.start(f"--config={config}", listen=(path,), handler=None, prefix=(
+            "/usr/bin/env", f"LD_PRELOAD={PRELOADED}", f"FAIL_MALLOC={number}", "FAIL_MALLOC_AFTER_ACCEPTS=1"))
+        staying = self.connect(path)
+        self.assertEqual(staying.ask("echo first"), "result: first")
+        Path(config).write_text("handler=drill\nmax-connections-per-peer=2\n")
+        server.signal(signal.SIGHUP)
+        refused = server.wait_for_log("configuration (reloaded|not changed: )")[1] != "reloaded"
+        if refused:  # the one that fails is behind it
+            for newcomer in [self.connect(path) for _ in range(2)]:
+                self.assertEqual(newcomer.ask("echo no limit"), "result: no limit")
+            self.assertEqual(staying.ask("echo still here"), "result: still here")
+        server.kill()
+        return refused
+
+    def test_the_last(self):
+        """Fails when a reload that lacks memory for its last steps leaves some of its effects."""
+        few, many = 1, 1 << 14
+        self.assertFalse(self.is_refused(many))
+        while many - few > 1:  # the last allocation of all that it can be refused for
+            middle = (few + many) // 2
+            few, many = (middle, many) if self.is_refused(middle) else (few, middle)
+        self.assertGreater(few, 100)
+        for number in range(few - 20, few):
+            with self.subTest(number=number):
+                self.is_refused(number)
+
+
+@unittest.skipIf(sanitizer(), "the sanitizer's runtime has its own malloc")
+class AllocationsForAVisitor(ServerTestCase):
+    def visit(self, address, path):
+        """The answer, or None where the connection ended without a whole one."""
+        with connect(address) as visitor, contextlib.suppress(ConnectionError):
+            visitor.sendall(request(path))
+            data = read_all(visitor)
+            if b"\r\n\r\n" in data:
+                answer = Answer(data)
+                return answer if len(answer.body) == int(answer.headers["content-length"]) else None
+        return None
+
+    def test_each(self):
+        """Fails when one that fails ends the server, costs a client anything, or makes an answer wrong."""
+        directory = self.temporary_directory()
+        path, monitor = f"{directory}/socket", f"{directory}/monitor"
+        failed, number, its_own = 0, 0, False
+        while not its_own:  # until it is a client's again
+            number += 1
+            with self.subTest(number=number):
+                server = self.start(f"--monitor={monitor}", listen=(path,), prefix=(
+                    "/usr/bin/env", f"LD_PRELOAD={PRELOADED}", f"FAIL_MALLOC={number}", "FAIL_MALLOC_AFTER_ACCEPTS=2"))
+                self.addCleanup(server.kill)
+                staying = self.connect(path)
+                self.assertEqual(staying.ask("echo first"), "result: first")
+                answers = [self.visit(monitor, what) for what in ("/state.json", "/metrics", "/history.json", "/")]
+                if answers[0]:
+                    self.assertEqual(json.loads(answers[0].body)["state"], "serving")
+                self.assertTrue({answer.status for answer in answers if answer} <= {200})
+                missing = answers.count(None)
+                self.assertLessEqual(missing, 1)
+                failed += missing
+                try:
+                    self.assertEqual(staying.ask("echo still here"), "result: still here")
+                except AssertionError:
+                    its_own = missing == 0 and bool(server.log_lines("closing connection"))
+                    self.assertTrue(its_own)
+                self.assertEqual(ask(monitor, "/readyz").text, "ready\n")
+                server.kill()
+        self.assertGreater(failed, 20)
+        self.assertGreater(number, 100)

@@ -17,8 +17,10 @@ def plugin(name):
 
 
 class PluginTestCase(ServerTestCase):
+    ISOLATE = "no"
+
     def start_plugin(self, name, *options, **settings):
-        return self.start(f"--handler={plugin(name)}", *options, handler=None, **settings)
+        return self.start(f"--handler={plugin(name)}", f"--isolate={self.ISOLATE}", *options, handler=None, **settings)
 
 
 class Requests(PluginTestCase):
@@ -84,6 +86,10 @@ class Requests(PluginTestCase):
         server.wait_for_stats(lambda s: s["active_workers"] == 0, "the task has ended")
 
 
+class IsolatedRequests(Requests):
+    ISOLATE = "yes"
+
+
 class Instances(PluginTestCase):
     def numbers(self, server):
         client = self.connect(server)
@@ -118,6 +124,14 @@ class Instances(PluginTestCase):
                 self.assertEqual(lines.count("create"), lines.count("destroy"))
                 self.assertEqual(lines.count("create"), made)
                 self.assertEqual(lines[-1], "destroy")
+
+
+class IsolatedInstances(Instances):
+    ISOLATE = "yes"
+
+    def test_one_for_each_worker(self):
+        """Fails when an instance is made where it is not used: each process counts its own."""
+        self.assertEqual(self.numbers(self.start_plugin("unruly", "--workers=4")), {"result: 0"})
 
 
 class Refused(ServerTestCase):
@@ -224,6 +238,10 @@ class Logs(PluginTestCase):
         server.wait_for_log("task 1 of connection 1: the handler failed: thrown as asked$")
 
 
+class IsolatedLogs(Logs):
+    ISOLATE = "yes"
+
+
 class Exits(PluginTestCase):
     def test_in_a_task(self):
         """Fails when a handler that ends the process does so with status 0, in silence, or with a crash."""
@@ -242,7 +260,7 @@ class Exits(PluginTestCase):
 
     def test_at_the_start(self):
         """Fails when a handler that ends the process while it starts makes a start or a check succeed."""
-        options = (f"--handler={plugin('unruly')}", "--handler-option=exit=yes")
+        options = (f"--handler={plugin('unruly')}", "--handler-option=exit=yes", "--isolate=no")
         ended = run_to_end("--listen=127.0.0.1:0", *options)
         self.assertEqual(ended.returncode, RUNTIME_ERROR)
         self.assertRegex(ended.stderr, r"(?m)^pool-server: handler '.*unruly.so' ended the process by exit\(0\)")
@@ -257,11 +275,11 @@ class Reloads(PluginTestCase):
     def test_another_handler_takes_a_restart(self):
         """Fails when a reload changes the handler or its options, or does not say that it does not."""
         config = Path(self.temporary_directory()) / "config"
-        config.write_text(f"handler={plugin('unruly')}\nhandler-option=prefix=1\nworkers=1-2\n")
+        config.write_text(f"handler={plugin('unruly')}\nisolate=no\nhandler-option=prefix=1\nworkers=1-2\n")
         server = self.start(f"--config={config}", handler=None)
         client = self.connect(server)
         self.assertEqual(client.ask("echo x"), "result: 1x")
-        config.write_text(f"handler={plugin('unruly')}\nhandler-option=prefix=2\nmax-reply=1\nworkers=1-2\n")
+        config.write_text(f"handler={plugin('unruly')}\nisolate=no\nhandler-option=prefix=2\nmax-reply=1\nworkers=1-2\n")
         server.signal(signal.SIGHUP)
         server.wait_for_log("configuration reloaded")
         self.assertTrue(server.log_lines("new values of handler-option, max-reply take a restart"))
@@ -321,7 +339,7 @@ class Crashes(PluginTestCase):
         readable, writable = os.pipe()
         self.addCleanup(os.close, readable)
         path = f"{self.temporary_directory()}/socket"
-        server = self.launch(f"--handler={plugin('unruly')}", "--workers=1", handler=None, listen=(path,),
+        server = self.launch(f"--handler={plugin('unruly')}", "--isolate=no", "--workers=1", handler=None, listen=(path,),
                              stderr=writable, limits={"CORE": 0})
         wait_until(lambda: server.notify.named("READY"), "the server gets ready")
         os.set_blocking(writable, False)
@@ -337,7 +355,7 @@ class Crashes(PluginTestCase):
 
 class InTheJournal(JournalTestCase):
     def start_with_plugin(self):
-        return self.start_with_journal("stderr", f"--handler={plugin('unruly')}", "--workers=1", handler=None)
+        return self.start_with_journal("stderr", f"--handler={plugin('unruly')}", "--isolate=no", "--workers=1", handler=None)
 
     def where(self, record):
         return tuple(record["POOL_SERVER_" + name] for name in ("WORKER", "TASK", "CONNECTION"))
@@ -379,8 +397,8 @@ class CrashesInTheJournal(JournalTestCase):
         """Fails when a crash is no event in the journal, or lacks what it is asked by."""
         if sanitizer():
             self.skipTest("a sanitizer tells of crashes in its own way")
-        server, journal, stderr = self.start_with_journal("stderr", f"--handler={plugin('unruly')}", "--workers=1",
-                                                         handler=None)
+        server, journal, stderr = self.start_with_journal("stderr", f"--handler={plugin('unruly')}", "--isolate=no",
+                                                         "--workers=1", handler=None)
         client = self.connect(server)
         client.send("segv")
         self.assertEqual(server.wait_exit(), -signal.SIGSEGV)

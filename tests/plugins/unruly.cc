@@ -5,15 +5,21 @@
 //              prefix=TEXT   before what echo answers
 //              broken=yes    does not start
 //              exit=yes      ends the process instead
+//              threads=yes   starts one
 //   requests   echo TEXT, error TEXT, control, long N, throw [TEXT], throw-int, instance MS, wait,
 //              segv [TEXT], abort, stack, exit N, quick-exit,
-//              log LEVEL TEXT, log-much N
+//              log LEVEL TEXT, log-much N, pid, leak MIB, say TEXT (to standard error), hang MS
+
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <iostream>
+#include <new>
 #include <pool-server/handler.hpp>
 #include <stdexcept>
 #include <string>
@@ -38,6 +44,9 @@ class Unruly {
       : journal_(options.get("journal")), prefix_(options.get("prefix")), number_(instances++) {
     if (options.get("broken") == "yes") throw std::runtime_error("broken, as asked");
     if (options.get("exit") == "yes") std::exit(0);
+    if (options.get("threads") == "yes") {
+      std::thread([] { std::this_thread::sleep_for(std::chrono::hours(1)); }).detach();
+    }
     note("create");
   }
   Unruly(const Unruly&) = delete;
@@ -76,6 +85,20 @@ class Unruly {
       *static_cast<volatile int*>(nullptr) = 1;
     }
     if (verb == "abort") std::abort();
+    if (verb == "pid") return std::to_string(::getpid());
+    if (verb == "say") {
+      std::cerr << argument << std::endl;
+      return "said";
+    }
+    if (verb == "leak") {
+      const std::size_t size = std::stoul(argument) << 20;
+      std::memset(::operator new(size), 1, size);
+      return "leaked";
+    }
+    if (verb == "hang") {
+      std::this_thread::sleep_for(std::chrono::milliseconds(std::stoi(argument)));
+      return "hung";
+    }
     if (verb == "stack") return std::to_string(use_up_the_stack(0));
     return Reply::error("invalid input");
   }

@@ -18,7 +18,9 @@ check 'the service waits for its first client' is ActiveState inactive
 check 'nothing runs' not pgrep -x pool-server
 check 'the units have no faults' \
   systemd-analyze verify /lib/systemd/system/pool-server.socket \
-  /lib/systemd/system/pool-server.service /lib/systemd/system/pool-server@test.service
+  /lib/systemd/system/pool-server.service /lib/systemd/system/pool-server@test.service \
+  /lib/systemd/system/pool-server-agent.socket /lib/systemd/system/pool-server-agent@test.socket \
+  /lib/systemd/system/pool-server-program-agent@test.socket
 check 'every file of the package is as it was built' \
   has_value '' dpkg --verify pool-server
 listed_in_package() {

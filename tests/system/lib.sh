@@ -208,6 +208,16 @@ stat_value() {
   ask STATS "$@" | tr ' ' '\n' | sed -n "s/^$key=//p"
 }
 
+# A client that has sent half a line does not notice.
+half_a_line_survives_a_restart() {
+  local reply client
+  exec {client}<> /dev/tcp/127.0.0.1/9090 && printf 'half ' >&"$client" &&
+    wait_for 5 not has_value 0 stat_value connections &&
+    systemctl restart "$service" &&
+    echo line >&"$client" && read -r -t $((5 * POOL_SERVER_SLOWDOWN)) reply <&"$client" &&
+    equal "$(digest 'half line')" "$reply" && exec {client}>&-
+}
+
 log_has() {
   journal | grep -q -- "$1" || { echo "the journal has no: $1"; return 1; }
 }

@@ -121,6 +121,7 @@ machine_install() {
   cp -r "$tests"/. "$machine_dir/base/upper/system-test/"
   cp "$deb" "$machine_dir/base/upper/system-test/pool-server.deb"
   cp "$(dirname "$deb")"/pool-server-dev_*.deb "$machine_dir/base/upper/system-test/pool-server-dev.deb"
+  cp "$(dirname "$deb")"/pool-server-views_*.deb "$machine_dir/base/upper/system-test/pool-server-views.deb"
   # The source package as autopkgtest wants it.
   mkdir "$machine_dir/base/upper/system-test/source"
   cp -r "$tests/../../packaging/debian" "$machine_dir/base/upper/system-test/source/"

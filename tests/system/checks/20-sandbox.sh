@@ -17,7 +17,7 @@ files_seen() {
 # The program, its libraries and the configuration: every file must be one that is in use.
 files_used() {
   # As they are called inside the root: mapped files are told by the name that was opened.
-  { ls -d "$root"/etc/pool-server/* | sed "s|^$root||"; echo /usr/sbin/pool-server; ldd_files; } |
+  { find "$root"/etc/pool-server -type f | sed "s|^$root||"; echo /usr/sbin/pool-server; ldd_files; } |
     sort -u
 }
 ldd_files() {

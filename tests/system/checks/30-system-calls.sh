@@ -91,12 +91,45 @@ killed_without() {
   systemctl start pool-server.socket
   [ "$after" -gt "$before" ]
 }
+# What only handlers in processes of their own need: they are not the main process, so nothing but
+# what does not work any more tells.
+of_processes=$(sed -n '/^# Of handlers in processes/,$s/^SystemCallFilter=//p' "/lib/systemd/system/$service")
 number=0
 for call in $(listed); do
+  case " $of_processes " in *" $call "*) continue ;; esac
   number=$((number + 1))
   check "it needs $call" killed_without "$call"
 done
 check "there were some ($number)" [ "$number" -gt 20 ]
+
+require 'there are some for processes' [ "$(wc -w <<< "$of_processes")" -gt 5 ]
+exercise_processes() {  # one is killed, one ends, and all are replaced
+  systemctl restart "$service" &&
+    wait_for 2 has_value 'result: good' ask 'echo good' &&
+    has_value 'ERROR: timed out after 200 ms' ask 'hang 60000' &&
+    wait_for 2 has_value 'result: again' ask 'echo again' &&
+    systemctl reload "$service" &&
+    wait_for 5 log_has 'has been loaded anew' &&
+    wait_for 2 has_value 'result: more' ask 'echo more' &&
+    systemctl stop "$service" &&
+    is Result success
+}
+configure 'handler=drill' 'isolate=yes' 'workers=2' 'task-timeout=200ms' 'kill-grace=50ms'
+drop_in "$service" '[Service]' 'Restart=no'
+require 'with the whole list processes work, too' exercise_processes
+fails_without() {
+  drop_in "$service" '[Service]' 'Restart=no' "SystemCallFilter=~$1"
+  local works=yes
+  exercise_processes || works=no
+  systemctl stop pool-server.socket "$service"
+  systemctl reset-failed pool-server.socket "$service"
+  systemctl start pool-server.socket
+  [ "$works" = no ]
+}
+for call in $of_processes; do
+  check "they need $call" fails_without "$call"
+done
+configure
 
 no_drop_in "$service"
 systemctl reset-failed "$service"

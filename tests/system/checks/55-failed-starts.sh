@@ -48,6 +48,20 @@ require 'nothing of it is remembered: after a crash' wait_for 5 another
 took=$((($(now) - began) / 1000))
 check "it is not held back ($took ms)" [ "$took" -lt $((2000 * POOL_SERVER_SLOWDOWN)) ]
 
+# One that dies by a signal is counted, too: before systemd hears of its end, the count is there.
+drop_in "$service" '[Service]' 'SystemCallFilter=~epoll_create1' 'SystemCallErrorNumber=kill'
+filter_is_tested=yes
+begin=$(cursor)
+delayed_since() {
+  journal --after-cursor="$begin" | grep -q 'starts failed; the next one is in'
+}
+systemctl restart --no-block "$service"
+check 'a start that crashes is paced' wait_for 10 delayed_since
+check 'and is stopped in the meantime' systemctl stop "$service"
+check 'for good' not is ActiveState activating
+no_drop_in "$service"
+require 'and started again' systemctl start "$service"
+
 # --- What cannot ---
 systemctl stop "$service"
 configure 'workers=many'

@@ -30,6 +30,28 @@ asked_at_once() {  # restarts that do not wait for one another
 }
 check 'nor do ten that are asked for within a second' asked_at_once
 
+# systemd leaves ExecStop= out while a service reloads or starts: nobody can say then what it is.
+half_line_over() {  # COMMAND...
+  local reply
+  exec {client}<> /dev/tcp/127.0.0.1/9090 && printf 'echo half ' >&"$client" || return
+  has_value 'result: hello' ask 'echo hello' || return
+  "$@" || return
+  wait_for 5 is SubState running && echo line >&"$client" &&
+    read -r -t 5 reply <&"$client" && equal 'result: half line' "$reply" && exec {client}>&-
+}
+during_a_reload() {
+  systemctl reload --no-block "$service" && sleep 0.02 && systemctl restart "$service"
+}
+during_a_start() {  # DELAY
+  systemctl restart --no-block "$service" && sleep "$1" && systemctl restart "$service"
+}
+for number in 1 2 3; do
+  check "a restart while it reloads loses no client ($number)" half_line_over during_a_reload
+done
+for delay in 0.02 0.03 0.04 0.05 0.06 0.07 0.08 0.09 0.10 0.12; do
+  check "nor does one $delay s after another" half_line_over during_a_start "$delay"
+done
+
 listening_since=$(property ActiveEnterTimestampMonotonic pool-server.socket)
 check 'a crash closes the connections' clients closed \
   systemctl kill --signal=KILL --kill-who=main "$service"

@@ -51,11 +51,40 @@ printf 'handler=crowd\nhandler-option=slept=slept\n' > /tmp/try.conf
 check 'the configuration is accepted' pool-server --check-config /tmp/try.conf
 require 'the service runs with it' for_restart_clients 'handler-option=slept=slept' 'workers=32'
 check 'its options reach it' has_value 'result: slept 1 ms' ask 'sleep 1'
-check 'it is mapped in the service' grep -q "$handlers/crowd.so" "/proc/$(main_pid)/maps"
+processes() { cat "/sys/fs/cgroup$(systemctl show --value -p ControlGroup "$service")/cgroup.procs"; }
+maps_it() { grep -q "$handlers/crowd.so" "/proc/$1/maps"; }
+check 'the server has not mapped it' not maps_it "$(main_pid)"
+mapped_by() {
+  local count=0
+  for pid in $(processes); do ! maps_it "$pid" || count=$((count + 1)); done
+  equal "$1" "$count"
+}
+check 'but the one that loads it, and one for each worker' mapped_by 33
 measure 'five restarts under load lose nothing' clients mixed 200 5 systemctl restart "$service"
 check 'the store is empty again' is NFileDescriptorStore 0
 
-# --- A crash ---
+# --- A crash, in a process of its own ---
+pid=$(main_pid)
+check 'a crash is the error of one request' has_value 'ERROR: worker crashed (SIGSEGV)' ask crash
+check 'the others are served' has_value 'result: hello' ask 'echo hello'
+check 'by the same server' equal "$pid" "$(main_pid)"
+check 'the journal has it' event worker-crashed PRIORITY=4
+many_crashes() {
+  for _ in $(seq 100); do equal 'ERROR: worker crashed (SIGSEGV)' "$(ask crash)" || return; done
+}
+check 'a hundred of them' many_crashes
+check 'leave no process behind' wait_for 5 mapped_by 33
+
+# --- A new file, by a reload ---
+require 'it is built anew' sed -i 's/"invalid input"/"not that"/' /srv/crowd/crowd.cc
+(cd /srv/crowd && builds) && install -m 644 /srv/crowd/crowd.so "$handlers/crowd.new" && mv "$handlers/crowd.new" "$handlers/crowd.so"
+require 'the service is reloaded' systemctl reload "$service"
+says_so() { equal 'ERROR: not that' "$(ask nonsense)"; }
+check 'and has the new one' wait_for 10 says_so
+check 'with the same server' equal "$pid" "$(main_pid)"
+
+# --- A crash, in the server's own process ---
+require 'not isolated' for_restart_clients 'handler-option=slept=slept' 'workers=32' 'isolate=no'
 pid=$(main_pid)
 back() {  # by itself, without a client that would have the socket start it
   [ "$(main_pid)" != 0 ] && [ "$(main_pid)" != "$pid" ] && is SubState running

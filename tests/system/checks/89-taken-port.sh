@@ -19,6 +19,7 @@ check 'the package is in order all the same' \
   equal 'install ok installed' "$(dpkg-query -W -f '${Status}' pool-server)"
 check 'the journal has the address' \
   log_has 'pool-server.socket: Failed to create listening socket (127.0.0.1:9090): Address already in use'
+check 'and what to do' log_has "port 9090 is taken by pid $other (nc). To listen on another one"
 drop_in pool-server.socket '[Socket]' 'ListenStream=' 'ListenStream=127.0.0.1:9191'
 check 'what it said to do' systemctl restart pool-server.socket
 check 'gives it another port' works 127.0.0.1 9191

@@ -74,5 +74,53 @@ TEST_CASE("latency histogram: the 99th of a hundred is not the slowest") {
   check_bound(histogram.percentile(99.5), 1'000'000);
 }
 
+TEST_CASE("histogram: what is below a power of two is counted to the last") {
+  LatencyHistogram histogram;
+  for (const std::int64_t duration : {0, 1, 15, 16, 17, 1023, 1024, 1025, 5'000'000}) {
+    histogram.record(duration);
+  }
+  CHECK(histogram.count_below_power(0) == 1);
+  CHECK(histogram.count_below_power(4) == 3);
+  CHECK(histogram.count_below_power(5) == 5);
+  CHECK(histogram.count_below_power(10) == 6);
+  CHECK(histogram.count_below_power(11) == 8);
+  CHECK(histogram.count_below_power(36) == 9);
+  CHECK(histogram.sum() == 0 + 1 + 15 + 16 + 17 + 1023 + 1024 + 1025 + 5'000'000);
+}
+
+TEST_CASE("histogram: what came since an earlier copy") {
+  LatencyHistogram histogram;
+  histogram.record(7);
+  const LatencyHistogram before = histogram;
+  histogram.record(7);
+  histogram.record(100);
+  const LatencyHistogram since = histogram.since(before);
+  CHECK(since.count() == 2);
+  CHECK(since.sum() == 107);
+  CHECK(since.percentile(50) == 7);
+  CHECK(before.since(before).percentile(99) == 0);
+}
+
+TEST_CASE("histogram: comes back from its numbers, be they fewer or more than there should be") {
+  LatencyHistogram histogram;
+  for (const std::int64_t duration : {3, 50, 700, 1 << 30}) histogram.record(duration);
+  std::vector<std::uint64_t> numbers;
+  histogram.append_to(numbers);
+  CHECK(numbers.size() == LatencyHistogram::numbers());
+  LatencyHistogram restored;
+  restored.record(1);
+  restored.restore(numbers);
+  CHECK(restored.count() == 4);
+  CHECK(restored.sum() == histogram.sum());
+  CHECK(restored.percentile(100) == histogram.percentile(100));
+  numbers.push_back(9);
+  restored.restore(numbers);
+  CHECK(restored.count() == 4);
+  restored.restore({});
+  CHECK(restored.count() == 0);
+  restored.restore(std::span(numbers).first(5));  // up to the bucket of 3
+  CHECK(restored.count() == 1);
+}
+
 }  // namespace
 }  // namespace pool_server

@@ -20,6 +20,32 @@ TEST_CASE("log limiter: one line a second and kind, and the others with the next
   CHECK(limiter.take_due(kNever).empty());
 }
 
+TEST_CASE("log limiter: what goes on is a line a minute, until it has been quiet for one") {
+  LogLimiter limiter(1);
+  int lines = 0;
+  std::uint64_t left_out = 0;
+  const auto flood = [&](TimeUs from, TimeUs seconds) {
+    lines = 0;
+    for (TimeUs now = from; now < from + seconds * kSecond; now += kSecond / 4) {
+      for (const auto& told : limiter.take_due(now)) {
+        ++lines;
+        left_out += told.count;
+      }
+      if (const auto before = limiter.admit(0, LogLevel::kInfo, now)) {
+        ++lines;
+        left_out += *before;
+      }
+    }
+  };
+  flood(kSecond, 600);
+  CHECK(lines >= 19);
+  CHECK(lines <= 20);  // ten in ten seconds, and one for each minute
+  flood(601 * kSecond + LogLimiter::kLongPeriod + 2 * kSecond, 8);
+  CHECK(lines >= 8);
+  for (const auto& told : limiter.take_all()) left_out += told.count;
+  CHECK(left_out > 600);
+}
+
 TEST_CASE("log limiter: what never comes again is told as well, once") {
   LogLimiter limiter(3);
   CHECK(limiter.due() == kNever);

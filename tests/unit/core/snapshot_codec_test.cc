@@ -22,6 +22,9 @@ CarriedConnection some_connection(std::uint64_t cookie) {
   connection.owed = {{CarriedAnswer::Kind::kRequest, Outcome::kOk, "request"},
                      {CarriedAnswer::Kind::kReply, Outcome::kError, "ERROR: no\n"},
                      {CarriedAnswer::Kind::kStats, Outcome::kOk, ""}};
+  connection.proxied = CarriedConnection::Proxied::kClientKnown;
+  connection.client = std::string("\xc0\0\2\1", 4);
+  connection.client_port = 0xfedc;
   return connection;
 }
 
@@ -75,7 +78,8 @@ TEST_CASE("snapshot: the format is the documented one") {
 TEST_CASE("snapshot: fields and totals that a later release adds are skipped") {
   const std::string known = little_endian(std::uint64_t{5}) + little_endian(std::uint64_t{6}) +
                             std::string("\0\1", 2) + record("par") + record("") + record("out") +
-                            little_endian(std::uint32_t{0});
+                            little_endian(std::uint32_t{0}) + "\1" + record("PRO") +
+                            little_endian(std::uint16_t{0});
   const std::string payload = record(little_endian(std::uint64_t{1}) + "odd") +
                               little_endian(std::uint32_t{2}) + record(known + "more") +
                               record(known) + "and more";
@@ -90,6 +94,8 @@ TEST_CASE("snapshot: fields and totals that a later release adds are skipped") {
   CHECK(snapshot->connections[0].skipping_line);
   CHECK(snapshot->connections[0].partial_line == "par");
   CHECK(snapshot->connections[0].unsent == "out");
+  CHECK((snapshot->connections[0].proxied == CarriedConnection::Proxied::kHeaderAwaited));
+  CHECK(snapshot->connections[0].client == "PRO");
 }
 
 TEST_CASE("snapshot: another version is refused") {
@@ -122,7 +128,10 @@ TEST_CASE("snapshot: fields that an earlier release did not write have their def
                                            record("par"),
                                            record("undecoded"),
                                            record("unsent"),
-                                           little_endian(std::uint32_t{0})};
+                                           little_endian(std::uint32_t{0}),
+                                           std::string(1, '\1'),
+                                           record("PRO"),
+                                           little_endian(std::uint16_t{0})};
   std::string written = fields[0];  // all have told which socket they mean
   for (std::size_t count = 1; count < fields.size(); ++count) {
     CAPTURE(count);
@@ -233,6 +242,25 @@ TEST_CASE("snapshot: written and read in pieces, whatever their lengths") {
   // Nothing longer than the longest text passes at once: never the whole.
   CHECK(file.longest_write() == 200'000);
   CHECK(file.longest_read() <= 65'536);
+}
+
+TEST_CASE("snapshot: a client behind a proxy that cannot be makes no sense") {
+  using Proxied = CarriedConnection::Proxied;
+  const auto is_taken = [](Proxied proxied, const std::string& client) {
+    Snapshot snapshot;
+    snapshot.connections.emplace_back();
+    snapshot.connections[0].proxied = proxied;
+    snapshot.connections[0].client = client;
+    const auto read = decoded(encode(snapshot));
+    return read.has_value() && read->connections.size() == 1;
+  };
+  CHECK(is_taken(Proxied::kClientKnown, "1234"));
+  CHECK(is_taken(Proxied::kClientKnown, std::string(16, 'x')));
+  CHECK_FALSE(is_taken(Proxied::kClientKnown, ""));
+  CHECK_FALSE(is_taken(Proxied::kClientKnown, "12345"));
+  CHECK(is_taken(Proxied::kHeaderAwaited, ""));
+  CHECK(is_taken(Proxied::kHeaderAwaited, std::string(4095, 'x')));
+  CHECK_FALSE(is_taken(Proxied::kHeaderAwaited, std::string(4096, 'x')));
 }
 
 }  // namespace

@@ -72,6 +72,9 @@ TEST_CASE("stats: totals outlast a restart, in whatever release they were writte
   CHECK(after.completed == 57);
   CHECK(after.errors == 7);
   CHECK(after.accepted == 11);
+  CHECK(after.run.count() == 100);
+  CHECK(after.run.sum() == 99 * 6 + 15);
+  CHECK(after.wait.percentile(100) == 9);
 
   std::vector<std::uint64_t> more = totals;  // of a later release
   more.push_back(99);
@@ -82,6 +85,12 @@ TEST_CASE("stats: totals outlast a restart, in whatever release they were writte
   restore_totals({1}, from_earlier);
   CHECK(totals_of(from_earlier).front() == 1);
   CHECK(totals_of(from_earlier).back() == 0);
+  // As the first release wrote it: 14 counters, and no histogram.
+  Counters from_first;
+  restore_totals({totals.begin(), totals.begin() + 14}, from_first);
+  CHECK(from_first.dropped == 5);
+  CHECK(from_first.task_errors == 0);
+  CHECK(from_first.run.count() == 0);
 }
 
 TEST_CASE("stats: the status line is one line for a human") {

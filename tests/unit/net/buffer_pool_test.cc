@@ -26,6 +26,20 @@ TEST_CASE("buffer pool: storage goes from one connection to the next") {
   CHECK_FALSE(third.has_storage());
 }
 
+TEST_CASE("buffer pool: a few bytes that own no storage are not taken for none") {
+  const auto pool = std::make_unique<BufferPool>();
+  ByteBuffer other;
+  other.append(std::string(1000, 'x'));
+  ByteBuffer few;
+  pool->lend(few);  // there was none to lend
+  few.append("fine\n");
+  other.consume(1000);
+  pool->take_back(other);
+  pool->lend(few);  // now there is
+  few.append("more\n");
+  CHECK(few.bytes() == "fine\nmore\n");
+}
+
 TEST_CASE("buffer pool: a buffer that has storage, or grew huge, is not mixed up") {
   const auto pool = std::make_unique<BufferPool>();
   ByteBuffer huge;

@@ -52,7 +52,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: a client gets every answer once and in orde
   CHECK(hears("result: 1\n"));
   before.answer(before.requests[2], "3");  // waits for the second
   before.requests.erase(before.requests.begin());
-  connection().prepare_to_carry();
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
   client.send("un\n5\n");  // not read any more by the first server
   driver.run_rounds(3);
   CHECK(before.closed.empty());
@@ -72,7 +72,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: a request that waited for the queue is not 
   before.room = 1;
   client.send("1\n2\n3\n");
   CHECK(driver.run_until([&] { return before.offered == 2; }));
-  connection().prepare_to_carry();
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
   driver.run_rounds(2);
   FakeHost after(driver);
   after.room = 2;
@@ -103,7 +103,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: a client that has half-closed gets its answ
   client.send("1\n2");
   client.shut_down_sending();
   REQUIRE(asked(before, 2));
-  connection().prepare_to_carry();
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
   driver.run_rounds(2);
   CHECK(before.closed.empty());
   FakeHost after(driver);
@@ -115,7 +115,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: a client that has half-closed gets its answ
 }
 
 TEST_CASE_FIXTURE(Fixture, "restart: an idle client waits to be carried, and asks on") {
-  connection().prepare_to_carry();
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
   driver.run_rounds(2);
   CHECK(before.closed.empty());
   FakeHost after(driver);
@@ -130,7 +130,7 @@ TEST_CASE_FIXTURE(Fixture,
                   "restart: the rest of a line that is too long is skipped afterwards too") {
   client.send(std::string(2 * before.longest_line, 'x'));
   CHECK(hears("ERROR: too long\n"));
-  connection().prepare_to_carry();
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
   driver.run_rounds(2);
   FakeHost after(driver);
   restart(after);

@@ -34,6 +34,31 @@ TEST_CASE("waking: no worker is woken for what one who just took a task will com
   queue.close();
 }
 
+TEST_CASE("waking: a nudge is heard once, asleep or later, and takes no task along") {
+  TaskQueue queue(10);
+  Popper popper(queue);
+  Popper other(queue);
+  {
+    BlockedCall asleep([&] { popper.pop(); });
+    BlockedCall others([&] { other.pop(); });
+    CHECK(asleep.blocks());
+    CHECK(others.blocks());
+    queue.nudge(popper.sleeper());
+    CHECK(asleep.returns());
+    CHECK(popper.nudged());
+    CHECK(others.blocks());
+    CHECK(queue.level().idle == 1);
+    fill(queue, 0, 1);
+    CHECK(others.returns());
+  }
+  queue.nudge(popper.sleeper());
+  fill(queue, 1, 1);
+  CHECK(popper.pop().empty());
+  CHECK(popper.nudged());
+  CHECK(popper.pop() == Numbers{1});
+  CHECK_FALSE(popper.nudged());
+}
+
 TEST_CASE("waking: who just took a task and then went to sleep is not waited for") {
   TaskQueue queue(10);
   Popper popper(queue);

@@ -107,14 +107,15 @@ constexpr Sample kSamples[] = {
     {"idle-timeout", "1h"},     {"log-connections", "yes"},   {"listen", "[::1]:80"},
     {"listen", "/a;b #c"},      {"listen", "/a, b"},          {"handler-option", "a=b=c"},
     {"handler-option", "x=\\"}, {"handler-option", "k=it's"}, {"handler", "drill"},
-    {"drain-timeout", "0"},
+    {"drain-timeout", "0"},     {"proxy-protocol", "yes"},
 };
 
 auto everything(const Options& options) {
   return std::tuple(options.min_workers, options.max_workers, options.queue_capacity,
                     options.task_timeout, options.overload, options.max_line, options.log_level,
                     options.idle_timeout, options.log_connections, options.listen,
-                    options.handler_options, options.handler, options.drain_timeout);
+                    options.handler_options, options.handler, options.drain_timeout,
+                    options.proxy_protocol);
 }
 
 TEST_CASE(

@@ -48,7 +48,7 @@ TEST_CASE("handover: connections outlive the process, each with its own state") 
   {
     auto handover = Handover::offer();
     REQUIRE(handover.has_value());
-    handover->begin({1, 2});
+    handover->begin({1, 2}, 2);
     for (std::size_t i = 0; i < 600; ++i) {
       REQUIRE(handover->add(connections.states[i], connections.ours[i].get()));
     }
@@ -102,7 +102,7 @@ TEST_CASE("handover: a connection without a name in other processes is left out,
   Connections connections(3);
   auto handover = Handover::offer();
   REQUIRE(handover.has_value());
-  handover->begin({});
+  handover->begin({}, 1);
   connections.states[1].cookie = 0;
   CHECK(handover->add(connections.states[0], connections.ours[0].get()));
   CHECK_FALSE(handover->add(connections.states[1], connections.ours[1].get()));
@@ -115,7 +115,7 @@ TEST_CASE("handover: a socket that cannot be sent costs no other, and is not mis
   Connections connections(3);
   auto handover = Handover::offer();
   REQUIRE(handover.has_value());
-  handover->begin({});
+  handover->begin({}, 1);
   for (std::size_t i = 0; i < 3; ++i) {
     REQUIRE(handover->add(connections.states[i], connections.ours[i].get()));
   }

@@ -30,6 +30,11 @@ class Pipe {
     ::fcntl(ends_.first.get(), F_SETFL, O_NONBLOCK);
     log::set_up(level);
   }
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
+  ~Pipe() {
+    log::set_level(LogLevel::kError);
+  }  // what other tests log goes to a pipe without a reader
   std::string read() { return read_all(ends_.first.get()); }
 
  private:
@@ -121,6 +126,25 @@ TEST_CASE("log: a fault is one line, log or not") {
   const ScopedVariable none("JOURNAL_STREAM", std::nullopt);
   log::write_fault("start-failed", "no luck");
   CHECK(pipe.read() == "pool-server: no luck\n");
+}
+
+TEST_CASE("log: what is kept for a monitor is in the server's own words, with what was left out") {
+  const Pipe pipe(LogLevel::kInfo);
+  log::keep_recent();
+  const std::size_t before = log::recent().lines().size();
+  log::write(LogLevel::kInfo, "started", {}, "no warning");
+  log::write(LogLevel::kError, "reload-failed", {}, "it was wrong");
+  log::write(LogLevel::kWarning, "handler-threw", {}, {"the handler failed: secret", 20});
+  for (int i = 0; i < 5; ++i) log::write(LogLevel::kWarning, "memory-short", {}, "again");
+  log::tell_all_missing();
+  const auto& lines = log::recent().lines();
+  REQUIRE(lines.size() == before + 3);
+  CHECK(lines[before].text == "it was wrong");
+  CHECK(lines[before].level == LogLevel::kError);
+  CHECK(lines[before].count == 1);
+  CHECK(lines[before + 1].text == "the handler failed: ");
+  CHECK(lines[before + 2].event == "memory-short");
+  CHECK(lines[before + 2].count == 5);
 }
 
 }  // namespace

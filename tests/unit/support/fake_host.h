@@ -106,6 +106,12 @@ class FakeHost : public ConnectionHost {
     task->reply = "ERROR: too long\n";
     file(connection, std::move(task), 0);
   }
+  void on_client_known(Connection&) override { ++known; }
+  void on_bad_header(Connection& connection) override {
+    ++bad_headers;
+    connection.refused = true;
+    connection.refuse("ERROR: no header\n", /*linger=*/false);
+  }
   void on_received(Connection&, std::size_t bytes) override { received += bytes; }
   void on_sent(Connection&, std::size_t bytes) override { sent += bytes; }
   void on_starved(Connection& connection) override { starved.push_back(connection.id()); }
@@ -134,6 +140,8 @@ class FakeHost : public ConnectionHost {
   std::size_t room = SIZE_MAX;  // requests that will be taken
   std::size_t offered = 0;
   std::vector<Request> requests;
+  int known = 0;
+  int bad_headers = 0;
   std::size_t received = 0;
   std::size_t sent = 0;
   std::vector<std::pair<ConnectionId, bool>> closed;  // bool: broken

@@ -30,6 +30,8 @@ class Popper {
     std::array<TaskPtr, 32> batch;
     const std::size_t count =
         queue_.pop(sleeper_, std::span(batch).first(most), /*now=*/0, loop_waits_);
+    nudged_ = count == TaskQueue::kNudged;
+    if (nudged_) return {};
     Numbers numbers;
     for (std::size_t i = 0; i < count; ++i) numbers.push_back(batch[i]->number);
     return numbers;
@@ -43,12 +45,14 @@ class Popper {
     return all;
   }
   bool loop_waits() const { return loop_waits_; }
+  bool nudged() const { return nudged_; }  // it returned for no other reason
   TaskQueue::Sleeper& sleeper() { return sleeper_; }
 
  private:
   TaskQueue& queue_;
   TaskQueue::Sleeper sleeper_;
   bool loop_waits_ = false;
+  bool nudged_ = false;
 };
 
 // A call on a thread of its own that is expected to block.

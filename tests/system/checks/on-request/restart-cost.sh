@@ -15,7 +15,6 @@ pause_without() {  # WHAT LINE...
 
 measure_all() {
   pause_without 'all as it is' 'Nice=0'
-  pause_without 'ExecStartPre= (hold-back)' 'ExecStartPre='
   pause_without 'PrivateUsers=' 'PrivateUsers=no'
   pause_without 'PrivateNetwork=' 'PrivateNetwork=no'
   pause_without 'PrivateIPC=' 'PrivateIPC=no'
@@ -40,7 +39,7 @@ measure_all() {
     'ProtectControlGroups=no' 'ProtectHostname=no' 'ProtectClock=no' 'IPAddressDeny=' \
     'SystemCallFilter=' 'SystemCallArchitectures=' 'RestrictNamespaces=no' 'RestrictRealtime=no' \
     'LockPersonality=no' 'MemoryDenyWriteExecute=no' 'RestrictSUIDSGID=no' \
-    'RestrictAddressFamilies=' 'NoNewPrivileges=no' 'ExecStartPre='
+    'RestrictAddressFamilies=' 'NoNewPrivileges=no'
 }
 
 require 'the service runs' for_restart_clients 'workers=4'

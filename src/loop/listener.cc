@@ -1,4 +1,4 @@
-#include "net/listener.h"
+#include "loop/listener.h"
 
 #include <cerrno>
 #include <utility>

@@ -1,0 +1,32 @@
+#include "children/exchange.h"
+
+#include <poll.h>
+
+#include <utility>
+
+namespace pool_server {
+
+Exchange::Event Exchange::wait(Child& child, const Ask& ask, bool sending, int patience_ms) {
+  for (;;) {
+    pollfd ends[4] = {{child.output(), POLLIN, 0},
+                      {child.lifeline(), POLLIN, 0},
+                      {ask.wake.fd(), POLLIN, 0},
+                      {sending ? child.input() : -1, POLLOUT, 0}};
+    const int ready = ::poll(ends, 4, patience_ms);
+    if (ready == 0) return Event::kLate;
+    if (ready < 0) continue;
+    if (ends[2].revents != 0) {
+      ask.wake.clear();
+      if (ask.stop.stop_requested()) return Event::kStopped;  // else it was for an earlier request
+    }
+    if (ends[1].revents != 0) {
+      if (auto end = child.end()) {
+        end_ = std::move(*end);
+        return Event::kEnded;
+      }
+    }
+    if (ends[0].revents != 0 || ends[3].revents != 0) return Event::kReady;
+  }
+}
+
+}  // namespace pool_server

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "children/child.h"
+#include "children/exchange.h"
+
+namespace pool_server {
+
+// A request to a program as a frame, and its reply as another (--program-protocol frames), as
+// pool-server-program(7) has them: any bytes pass, and a reply names the request that it is for, so
+// one that comes too late, or twice, is nobody else's.
+class FrameExchange final : public Exchange {
+ public:
+  std::string_view refuses(std::string_view) const override { return {}; }
+  void meet(Child& child, const ChildSettings& settings) override;
+  Result run(Child& child, const Ask& ask, std::string& reply) override;
+  long take_unasked(Child& child) override;
+
+ private:
+  static constexpr std::size_t kRequestHeader = 8;  // bytes: length, number
+  static constexpr std::size_t kReplyHeader = 9;    // ... and outcome
+
+  enum class Received : unsigned char { kNothing, kReply, kTooMuch, kMalformed, kEnd };
+
+  bool send(const Child& child, std::string_view request);
+  Received receive(const Child& child, std::string& reply);
+  Received take(std::string_view& bytes, std::string& reply);
+  bool take_header(std::string_view& bytes);
+
+  std::uint32_t number_ = 0;  // of the request
+  std::size_t sent_ = 0;      // bytes of its frame
+  std::array<char, kRequestHeader> request_header_{};
+  // Of the frame that is coming in.
+  std::array<char, kReplyHeader> reply_header_{};
+  std::size_t header_size_ = 0;         // bytes that are there
+  std::size_t length_ = 0;              // bytes of its text still to come
+  bool stale_ = false;                  // it is for another request
+  std::array<char, 64 * 1024> buffer_;  // wiped after each use
+};
+
+}  // namespace pool_server

@@ -1,0 +1,215 @@
+#include "server/children_watch.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <span>
+#include <system_error>
+#include <utility>
+
+#include "core/command_words.h"
+#include "core/protocol.h"
+#include "server/log.h"
+#include "sys/packet.h"
+
+namespace pool_server {
+
+namespace {
+
+// Messages in one round; the rest comes in the next.
+constexpr int kMostNews = 64;
+constexpr std::size_t kLongestNews = 4096;
+constexpr std::string_view kWorkerPrefix = "worker-";
+// What comes behind it was said by a program.
+constexpr std::string_view kQuote = ", having said: ";
+
+std::string name_of(const Options& options) {
+  const std::string program =
+      options.program.empty() ? options.handler : split_command(options.program).front();
+  return program.substr(program.rfind('/') + 1);
+}
+
+std::optional<unsigned> worker_of(std::string_view label) {
+  if (!label.starts_with(kWorkerPrefix)) return std::nullopt;
+  label.remove_prefix(kWorkerPrefix.size());
+  unsigned index = 0;
+  const char* const end = label.data() + label.size();
+  if (std::from_chars(label.data(), end, index).ec != std::errc()) return std::nullopt;
+  return index;
+}
+
+}  // namespace
+
+ChildrenWatch::ChildrenWatch(Nursery& nursery, ChildPool& children, const Options& options,
+                             ThreadPool& pool, EventLoop& loop, Timers& timers,
+                             std::function<void()> on_gone)
+    : nursery_(nursery),
+      children_(children),
+      pool_(pool),
+      loop_(loop),
+      timers_(timers),
+      on_gone_(std::move(on_gone)),
+      name_(name_of(options)),
+      turn_([this](TimeUs now) { pass_turn(now); }) {
+  loop_.add(nursery_.control(), EPOLLIN, *this);
+  loop_.add(nursery_.news(), EPOLLIN, *this);
+  if (children_.keeper() != nullptr) loop_.add(children_.keeper()->control(), EPOLLIN, *this);
+}
+
+ChildrenWatch::~ChildrenWatch() {
+  timers_.disarm(turn_);
+  end_loading();
+  loop_.remove(nursery_.news());
+  if (gone_) return;
+  loop_.remove(nursery_.control());
+  if (children_.keeper() != nullptr) loop_.remove(children_.keeper()->control());
+}
+
+void ChildrenWatch::replace(const Options& options) {
+  if (options.program.empty()) return begin_to_load(options);
+  std::string name = name_of(options);
+  children_.change(options, nullptr);
+  name_.swap(name);
+  pass_turn(loop_.now());
+}
+
+// A handler may take its time to load: another process does it, and tells.
+void ChildrenWatch::begin_to_load(const Options& options) {
+  Options wanted = options;
+  if (loading_ != nullptr) {  // one at a time, as each may take as much memory as the handler
+    load_next_ = std::move(wanted);
+    load_again_ = true;
+    return;
+  }
+  try {
+    auto keeper = std::make_shared<Keeper>(nursery_, options);
+    loop_.add(keeper->report(), EPOLLIN, *this);
+    loading_ = std::move(keeper);
+    loading_for_ = std::move(wanted);
+  } catch (const std::system_error& fault) {
+    log::write(LogLevel::kError, "reload-failed", {},
+               fmt::format("the handler is not loaded anew: {}", fault.what()));
+  }
+}
+
+void ChildrenWatch::end_loading() noexcept {
+  if (loading_ == nullptr) return;
+  loop_.remove(loading_->report());
+  loading_.reset();
+}
+
+void ChildrenWatch::take_loaded() {
+  if (loading_ == nullptr || !wait_readable(loading_->report(), 0)) return;
+  const std::shared_ptr<Keeper> keeper = loading_;
+  end_loading();
+  try {
+    keeper->finish();
+    std::string name = name_of(loading_for_);
+    loop_.add(keeper->control(), EPOLLIN, *this);
+    const std::shared_ptr<const Keeper> old = children_.keeper();
+    try {
+      children_.change(loading_for_, keeper);
+    } catch (...) {
+      loop_.remove(keeper->control());
+      throw;
+    }
+    loop_.remove(old->control());
+    name_.swap(name);
+    log::write(LogLevel::kInfo, "handler-loaded", {},
+               fmt::format("'{}' has been loaded anew; its processes are replaced one by one",
+                           loading_for_.handler));
+  } catch (const std::exception& fault) {
+    log::write(LogLevel::kError, "reload-failed", {},
+               fmt::format("the handler stays as it was: {}", fault.what()));
+  }
+  pass_turn(loop_.now());
+  if (std::exchange(load_again_, false)) begin_to_load(load_next_);
+}
+
+void ChildrenWatch::on_events(std::uint32_t) {
+  log::attempt([this] { read_news(); });  // what is not read now comes again
+  if (gone_) return;
+  take_loaded();
+  if (!is_lost()) return;
+  gone_ = true;
+  end_loading();
+  loop_.remove(nursery_.control());
+  if (children_.keeper() != nullptr) loop_.remove(children_.keeper()->control());
+  log::attempt([] {
+    log::write(LogLevel::kError, "nursery-gone", {},
+               "the process that holds the others has gone, and they with it: stopping, to be "
+               "started anew");
+  });
+  on_gone_();
+}
+
+// Neither of them ever says anything.
+bool ChildrenWatch::is_lost() const {
+  return wait_readable(nursery_.control(), 0) ||
+         (children_.keeper() != nullptr && wait_readable(children_.keeper()->control(), 0));
+}
+
+void ChildrenWatch::finish() {
+  nursery_.end();
+  while (read_news()) {
+  }
+}
+
+// False: there is no more.
+bool ChildrenWatch::read_news() {
+  std::array<char, kLongestNews> buffer;
+  for (int i = 0; i < kMostNews; ++i) {
+    const Packet packet = receive_packet(nursery_.news(), buffer);
+    if (packet.status != PacketStatus::kOk) return false;
+    NewsHeader header;
+    std::string_view rest = packet.bytes;
+    if (!take_raw(rest, header)) continue;
+    const std::string_view label = rest.substr(0, rest.find('\0'));
+    rest.remove_prefix(std::min(label.size() + 1, rest.size()));
+    log::attempt([&] {
+      std::string text(rest);
+      protocol::hide_control_bytes(text);
+      take(header, label, text);
+    });
+  }
+  return true;
+}
+
+void ChildrenWatch::take(const NewsHeader& header, std::string_view label, std::string& text) {
+  const std::string worker(label);
+  const std::string who = fmt::format("{}[{}]", name_, header.pid);
+  const auto tell = [&](LogLevel level, log::Event event, std::string_view what) {
+    const std::size_t quote = std::min(what.find(kQuote), what.size());
+    log::write_for_thread(worker, level, event, {{"POOL_SERVER_WORKER", worker}}, {what, quote});
+  };
+  switch (header.kind) {
+    case News::kLine:
+      return tell(LogLevel::kInfo, "program-log", fmt::format("{}: {}", who, text));
+    case News::kLeftOut:
+      return tell(LogLevel::kWarning, "program-log-cut",
+                  fmt::format("{}: {} lines more are left out", who, header.count));
+    case News::kEnded:
+      if (const auto index = worker_of(label)) pool_.nudge(*index);
+      return;
+    case News::kIdleEnd:
+      return tell(LogLevel::kWarning, "worker-crashed",
+                  fmt::format("{} has ended by itself: {}", who, text));
+    case News::kOutOfStep:
+      return tell(LogLevel::kWarning, "program-out-of-step",
+                  fmt::format("{} is replaced: {}", who, text));
+    case News::kNotStarted:
+      return tell(LogLevel::kError, "program-not-started",
+                  fmt::format("{} cannot be started: {}", name_, text));
+    case News::kReplaced:
+      return tell(LogLevel::kDebug, "program-replaced", fmt::format("{}: {}", who, text));
+  }
+}
+
+void ChildrenWatch::pass_turn(TimeUs now) {
+  const Roster::Turn turn = children_.roster().next_turn(now);
+  if (turn.worker) pool_.nudge(*turn.worker);
+  if (turn.look_again_at != kNever) timers_.arm(turn_, turn.look_again_at);
+}
+
+}  // namespace pool_server

@@ -1,0 +1,88 @@
+#include "core/history.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+
+namespace pool_server {
+namespace {
+
+std::string rows(const History& history, double since = 0) {
+  const std::string json = history.json(since);
+  const std::string_view begin = "\"rows\":[";
+  const std::size_t at = json.find(begin) + begin.size();
+  return json.substr(at, json.size() - at - 2);  // "]}"
+}
+
+struct Fixture {
+  ServerState state;
+  History history{state.counters};
+
+  void run(TimeUs wait, TimeUs run) {
+    state.counters.wait.record(wait);
+    state.counters.run.record(run);
+    ++state.counters.completed;
+  }
+  void end_step() {
+    state.now += History::kStep;
+    history.add(state);
+  }
+};
+
+TEST_CASE_FIXTURE(Fixture, "history: a row tells of its own step, times in seconds") {
+  state.now = 1'000'000'000;
+  state.queue_capacity = 9;
+  run(10, 3);
+  run(10, 15);
+  state.counters.task_errors = 1;
+  state.counters.shed_busy = state.counters.shed_target = 2;
+  state.workers = {{.index = 0, .state = ServerState::Worker::State::kRunning},
+                   {.index = 1, .state = ServerState::Worker::State::kStuck}};
+  state.connections = 5;
+  end_step();
+  end_step();
+  CHECK(rows(history) ==
+        "[1002,1,1,0,4,0,1e-05,1e-05,1e-05,3e-06,1.5e-05,1.5e-05,0,9,2,1,1,5],"
+        "[1004,0,0,0,0,0,null,null,null,null,null,null,0,9,2,1,1,5]");
+}
+
+TEST_CASE_FIXTURE(Fixture, "history: counts from where it begins") {
+  run(1, 1);
+  History later(state.counters);
+  later.add(state);
+  CHECK(rows(later).starts_with("[0,0,0,0,0,0,null"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "history: keeps a quarter of an hour") {
+  for (std::size_t i = 0; i < History::kRows + 10; ++i) end_step();
+  const std::string all = rows(history);
+  CHECK(std::ranges::count(all, '[') == History::kRows);
+  CHECK(all.starts_with("[22,"));
+  CHECK(static_cast<TimeUs>(History::kRows) * History::kStep == 15 * 60 * 1'000'000LL);
+  CHECK(all.size() < 100'000);
+}
+
+TEST_CASE_FIXTURE(Fixture, "history: gives what was since a time, that time included") {
+  for (int i = 0; i < 5; ++i) end_step();
+  CHECK(rows(history, 8).starts_with("[8,"));
+  CHECK(rows(history, 8.5).starts_with("[10,"));
+  CHECK(rows(history, 11).empty());
+  CHECK(history.json(11).ends_with("\"rows\":[]}"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "history: percentiles are of about the last 10 s, and then forgotten") {
+  CHECK_FALSE(history.run(state.counters));
+  run(5, 7);
+  CHECK(history.run(state.counters)->max == 7);
+  CHECK(history.wait(state.counters)->p50 == 5);
+  for (int i = 0; i < 4; ++i) end_step();
+  CHECK(history.run(state.counters)->p99 == 7);
+  end_step();
+  CHECK_FALSE(history.run(state.counters));
+  run(1, 2);
+  CHECK(history.run(state.counters)->max == 2);
+}
+
+}  // namespace
+}  // namespace pool_server
