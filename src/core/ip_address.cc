@@ -52,8 +52,12 @@ std::string to_string(const IpAddress& address, std::uint16_t port) {
   std::array<char, INET6_ADDRSTRLEN> text{};
   const int family = is_v4(address) ? AF_INET : AF_INET6;
   (void)::inet_ntop(family, address.bytes.data(), text.data(), text.size());
-  const std::string host = is_v4(address) ? text.data() : "[" + std::string(text.data()) + "]";
-  return host + ":" + std::to_string(port);
+  std::string result;
+  if (!is_v4(address)) result += '[';
+  result += text.data();
+  if (!is_v4(address)) result += ']';
+  result += ':';
+  return result += std::to_string(port);
 }
 
 bool IpNetwork::contains(const IpAddress& other) const {

@@ -244,7 +244,7 @@ finish() {
   still_clean
   if [ "$failures" != 0 ]; then
     echo "     the last of the journal:"
-    journal --output=short-precise -n 20 --unit='pool-server*' | sed 's/^/     | /'
+    journal --output=short-precise -n 60 --unit='pool-server*' | sed 's/^/     | /'
   fi
   echo END
   exit 0
