@@ -24,8 +24,8 @@ import time
 
 from restart_crowd import PATIENCE, SLOWDOWN, TCP, UNIX, Crowd, Failure, Idle, Stream, connected
 
-LONGEST_GAP = 0.250 * SLOWDOWN
-LONGEST_GAP_OF_FEW = 0.200 * SLOWDOWN  # up to 1,000 connections, whatever the backlog
+LONGEST_GAP = 0.250
+LONGEST_GAP_OF_FEW = 0.200  # up to 1,000 connections, whatever the backlog
 SOME = 48  # clients where their number is not the point
 # What STATS tells and only grows, over restarts too.
 GROWING = ("accepted", "refused", "completed", "errors", "timeouts", "shed", "quarantined", "cancelled", "dropped")
@@ -135,8 +135,12 @@ def told(pauses):
 
 
 def judge(pauses, longest):
-    if max(pauses) > longest:
-        raise Failure(f"that is more than {longest * 1000:.0f} ms")
+    """None is longer. Where bounds are stretched, others use the machine too: half of them are not, and none by far."""
+    bounds = {"worst": (max(pauses), longest if SLOWDOWN == 1 else 3 * SLOWDOWN * longest),
+              "median": (sorted(pauses)[len(pauses) // 2], SLOWDOWN * longest)}
+    for which, (pause, bound) in bounds.items():
+        if pause > bound:
+            raise Failure(f"the {which} is more than {bound * 1000:.0f} ms")
 
 
 def quick(*arguments):
