@@ -20,17 +20,11 @@ void put(std::uint32_t value, char* to) {
   for (int shift = 24; shift >= 0; shift -= 8) *to++ = static_cast<char>(value >> shift);
 }
 
-std::uint32_t number_at(const char* from) {
-  std::uint32_t value = 0;
-  for (int i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(from[i]);
-  return value;
-}
-
 }  // namespace
 
 void FrameExchange::meet(Child&, const ChildSettings& settings) {
   longest_ = settings.max_reply;
-  header_size_ = length_ = 0;
+  frames_.begin();
 }
 
 Exchange::Result FrameExchange::run(Child& child, const Ask& ask, std::string& reply) {
@@ -38,7 +32,7 @@ Exchange::Result FrameExchange::run(Child& child, const Ask& ask, std::string& r
   was_read_ = true;
   outcome_ = Outcome::kOk;
   sent_ = 0;
-  ++number_;
+  frames_.expect(++number_);
   put(static_cast<std::uint32_t>(ask.request.size()), request_header_.data());
   put(number_, request_header_.data() + 4);
   bool sending = send(child, ask.request);
@@ -54,7 +48,8 @@ Exchange::Result FrameExchange::run(Child& child, const Ask& ask, std::string& r
     ended_ = event == Event::kEnded;
     if (received == Received::kReply) {
       // What it left of the request would be its next one.
-      surplus_ |= sent_ < size || has_input(child.input()) || header_size_ > 0;
+      surplus_ |= sent_ < size || has_input(child.input());
+      outcome_ = frames_.outcome();
       if (protocol::has_control_bytes(reply)) refuse(protocol::kBadReply, reply);
       return Result::kAnswered;
     }
@@ -97,44 +92,20 @@ FrameExchange::Received FrameExchange::receive(const Child& child, std::string& 
     if (size == 0) return Received::kEnd;
     const std::span<char> bytes = std::span(buffer_).first(static_cast<std::size_t>(size));
     std::string_view rest(bytes.data(), bytes.size());
-    const Received received = take(rest, reply);
-    surplus_ |= received == Received::kReply && !rest.empty();
+    const FrameDecoder::Found found = frames_.take(rest, reply, longest_);
+    surplus_ = frames_.passed_over() || !rest.empty();
     wipe(bytes);
-    if (received != Received::kNothing) return received;
-  }
-}
-
-FrameExchange::Received FrameExchange::take(std::string_view& bytes, std::string& reply) {
-  while (!bytes.empty()) {
-    if (header_size_ < kReplyHeader && !take_header(bytes)) return Received::kNothing;
-    const char outcome = reply_header_.back();
-    if (outcome != 0 && outcome != 1) return Received::kMalformed;
-    if (!stale_ && length_ > longest_ - std::min(longest_, reply.size())) return Received::kTooMuch;
-    const std::string_view text = bytes.substr(0, length_);
-    if (!stale_) reply.append(text);
-    bytes.remove_prefix(text.size());
-    length_ -= text.size();
-    if (length_ > 0) return Received::kNothing;
-    header_size_ = 0;
-    if (!stale_) {
-      outcome_ = outcome == 0 ? Outcome::kOk : Outcome::kError;
-      return Received::kReply;
+    switch (found) {
+      case FrameDecoder::Found::kNothing:
+        break;
+      case FrameDecoder::Found::kReply:
+        return Received::kReply;
+      case FrameDecoder::Found::kTooMuch:
+        return Received::kTooMuch;
+      case FrameDecoder::Found::kMalformed:
+        return Received::kMalformed;
     }
-    surplus_ = true;
   }
-  return Received::kNothing;
-}
-
-// False: it is not whole yet.
-bool FrameExchange::take_header(std::string_view& bytes) {
-  const std::size_t size = std::min(bytes.size(), kReplyHeader - header_size_);
-  std::copy_n(bytes.begin(), size, reply_header_.begin() + header_size_);
-  bytes.remove_prefix(size);
-  header_size_ += size;
-  if (header_size_ < kReplyHeader) return false;
-  length_ = number_at(reply_header_.data());
-  stale_ = number_at(reply_header_.data() + 4) != number_;
-  return true;
 }
 
 }  // namespace pool_server

@@ -8,6 +8,7 @@
 
 #include "children/child.h"
 #include "children/exchange.h"
+#include "children/frame_decoder.h"
 
 namespace pool_server {
 
@@ -23,23 +24,16 @@ class FrameExchange final : public Exchange {
 
  private:
   static constexpr std::size_t kRequestHeader = 8;  // bytes: length, number
-  static constexpr std::size_t kReplyHeader = 9;    // ... and outcome
 
   enum class Received : unsigned char { kNothing, kReply, kTooMuch, kMalformed, kEnd };
 
   bool send(const Child& child, std::string_view request);
   Received receive(const Child& child, std::string& reply);
-  Received take(std::string_view& bytes, std::string& reply);
-  bool take_header(std::string_view& bytes);
 
   std::uint32_t number_ = 0;  // of the request
   std::size_t sent_ = 0;      // bytes of its frame
   std::array<char, kRequestHeader> request_header_{};
-  // Of the frame that is coming in.
-  std::array<char, kReplyHeader> reply_header_{};
-  std::size_t header_size_ = 0;         // bytes that are there
-  std::size_t length_ = 0;              // bytes of its text still to come
-  bool stale_ = false;                  // it is for another request
+  FrameDecoder frames_;                 // that come in
   std::array<char, 64 * 1024> buffer_;  // wiped after each use
 };
 

@@ -50,17 +50,25 @@ void NotifySocket::send(std::string state) {
   std::erase_if(waiting_,
                 [&](const std::string& older) { return kind_of(older) == kind_of(state); });
   waiting_.push_back(std::move(state));
+  refused_ = false;
   flush();
 }
 
 bool NotifySocket::flush() {
+  if (refused_) return true;
   auto next = waiting_.begin();
-  while (next != waiting_.end() && try_to_send(*next, -1) != Outcome::kLater) ++next;
+  Outcome outcome = Outcome::kSent;
+  for (; next != waiting_.end(); ++next) {
+    outcome = try_to_send(*next, -1);
+    if (outcome == Outcome::kLater || outcome == Outcome::kRefused) break;
+  }
   waiting_.erase(waiting_.begin(), next);
-  return waiting_.empty();
+  refused_ = outcome == Outcome::kRefused;
+  return waiting_.empty() || refused_;
 }
 
 bool NotifySocket::send_with_fd(std::string_view state, int fd, std::int64_t deadline) {
+  refused_ = false;
   for (;;) {
     if (flush()) {
       const Outcome outcome = try_to_send(state, fd);
@@ -98,8 +106,10 @@ NotifySocket::Outcome NotifySocket::try_to_send(std::string_view state, int fd) 
     case ENOMEM:
     case ETOOMANYREFS:  // descriptors in flight
       return Outcome::kLater;
-    default:
+    case EMSGSIZE:
       return Outcome::kNever;
+    default:  // ECONNREFUSED, ENOENT and the like: nobody reads there, now
+      return Outcome::kRefused;
   }
 }
 

@@ -19,7 +19,8 @@ namespace pool_server {
 //
 // What the manager does not take is kept and comes first the next time. Of messages that begin with
 // the same NAME= only the newest is kept (each FDSTOREREMOVE=1 is one of its own), so that what
-// waits is bounded. A message that can never be sent, as the manager has gone, is dropped.
+// waits is bounded. What it refuses, as when it has gone, nobody waits for: that is tried again
+// with the next message.
 class NotifySocket {
  public:
   // `address` is a path, or "@" and a name in the abstract namespace. Throws std::system_error when
@@ -31,11 +32,12 @@ class NotifySocket {
   const std::string& address() const { return address_; }
 
   void send(std::string state);
-  // Sends what waits, as far as the manager takes it. True: nothing waits any more.
+  // Sends what waits, as far as the manager takes it. True: nothing waits any more but what it
+  // refused.
   bool flush();
 
   // Waits until `deadline` (µs of the monotonic clock) to send, after what waits, `state` with a
-  // duplicate of `fd`. False: it was not taken, or never can be.
+  // duplicate of `fd`. False: it was not taken, or refused.
   bool send_with_fd(std::string_view state, int fd, std::int64_t deadline);
 
  private:
@@ -43,7 +45,7 @@ class NotifySocket {
     sockaddr_un bytes{};
     socklen_t size = 0;
   };
-  enum class Outcome : unsigned char { kSent, kLater, kNever };
+  enum class Outcome : unsigned char { kSent, kLater, kRefused, kNever };
 
   static std::optional<Address> parse(std::string_view address);
   Outcome try_to_send(std::string_view state, int fd);
@@ -52,6 +54,7 @@ class NotifySocket {
   std::optional<Address> manager_;
   UniqueFd socket_;
   std::vector<std::string> waiting_;  // in the order to be sent
+  bool refused_ = false;              // the first of them was
 };
 
 }  // namespace pool_server

@@ -7,7 +7,7 @@ sample of the faults is taken, the same for the same seed. A fault is PHASE:WHO:
 each call after the NUMBER-th fails as well; that is what --replay takes. A shortage is PHASE:OF.
 
 Outcomes: right; refused (a start that ends with one line and status 1); not met (the call was not made so often this
-time); and those that fail the run: LOST (a connection or reply more than the one that the call was for), WRONG (another
+time); late (right, when it was tried again alone, with more time); and those that fail the run: LOST (a connection or reply more than the one that the call was for), WRONG (another
 reply, status or word than there must be), CRASH (a signal), SPIN (half of a CPU without a request), LEAK (a descriptor
 or process is left when the clients have gone), STUCK (no reply, or no end of a stop or start).
 """
@@ -52,7 +52,10 @@ from shortages import Shortage, shortages  # noqa: E402
 SCENES = PHASES_OF_CALLS | PHASES_OF_SHORTAGES
 FAILURES = ("LOST", "WRONG", "CRASH", "SPIN", "LEAK", "STUCK")
 SKIPPED = 77  # of meson
-OUTCOMES = (RIGHT, REFUSED, NOT_MET, *FAILURES)
+LATE = "late"
+OUTCOMES = (RIGHT, REFUSED, NOT_MET, LATE, *FAILURES)
+OF_TIME = ("SPIN", "LEAK", "STUCK")  # what a machine that is busy with something else can be at fault for
+MORE_TIME = 4
 EACH = 12  # of the calls of one kind, each up to here fails; samples beyond
 ALLOCATIONS = 2_000  # the same of those of a start
 PER_CALL = 1  # faults of a sample,
@@ -138,6 +141,17 @@ def play_one(fault):
     except Exception:  # the test itself is at fault, or what the harness found
         outcome, text = "WRONG", traceback.format_exc()
     return fault, outcome, text, time.monotonic() - began
+
+
+def try_again_alone(result):
+    """Whether what took too long only did so because of the others."""
+    fault, outcome, text, seconds = result
+    if outcome not in OF_TIME:
+        return result
+    slowdown = MORE_TIME * float(os.environ.get("POOL_SERVER_SLOWDOWN") or 1)
+    again = subprocess.run([sys.executable, __file__, "--server", BINARY, "--replay", str(fault)],
+                           env=os.environ | {"POOL_SERVER_SLOWDOWN": str(slowdown)}, stdout=subprocess.DEVNULL)
+    return (fault, outcome if again.returncode else LATE, text, seconds)
 
 
 def record(phase):
@@ -226,6 +240,8 @@ def main():
                 print(f"{outcome} {fault} ({seconds:.1f} s): {text}", flush=True)
             if len(results) % 1000 == 0:
                 print(f"{len(results)} of {len(chosen)}, after {time.monotonic() - began:.0f} s", flush=True)
+    if not options.replay:
+        results = [try_again_alone(result) for result in results]
     print_table(results)
     failed = [result for result in results if result[1] in FAILURES]
     for fault, outcome, text, _ in failed:

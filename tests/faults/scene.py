@@ -1,6 +1,5 @@
 """A scene: a server, clients that look on, and what must not be seen, whatever fails."""
 
-import glob
 import re
 import signal
 import time
@@ -25,19 +24,6 @@ class Refused(Exception):
     """A start that was given up in good order."""
 
 
-def children(pid):
-    """Of a process and of all below it, zombies too."""
-    found = []
-    for path in glob.glob(f"/proc/{pid}/task/*/children"):
-        try:
-            below = [int(child) for child in Path(path).read_text().split()]
-        except OSError:
-            continue  # it has ended
-        for child in below:
-            found += [child, *children(child)]
-    return found
-
-
 def is_alive(pid):
     try:
         return Process(pid).state() != "Z"
@@ -48,7 +34,7 @@ def is_alive(pid):
 def cpu_seconds(pid):
     """Of a process and of all below it."""
     total = 0
-    for one in [pid, *children(pid)]:
+    for one in [pid, *Process(pid).descendants()]:
         try:
             total += time.clock_gettime((~one << 3) | 2)  # its clock: see clock_getcpuclockid(3)
         except OSError:
@@ -164,7 +150,7 @@ class Scene(RestartTestCase):
         raise Finding("SPIN", f"{spent:.2f} s of CPU time in a second without a request")
 
     def held(self):
-        return self.server.process.kinds(), len(children(self.server.pid))
+        return self.server.process.kinds(), len(self.server.process.descendants())
 
     def check_leaks(self, before):
         """The clients have gone: so has all that was theirs."""
@@ -185,7 +171,7 @@ class Scene(RestartTestCase):
         self.check_end((0,))
 
     def check_end(self, statuses):
-        below = children(self.server.pid)
+        below = self.server.process.descendants()
         try:
             status = self.server.wait_exit(DRAIN_TIMEOUT + STOP_BOUND)
         except AssertionError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from crowd import Finding
 from harness import RUNTIME_ERROR
 from http_client import Answer, connect, read_all, request
-from scene import DRAIN_TIMEOUT, Refused, Scene, children
+from scene import DRAIN_TIMEOUT, Refused, Scene
 from timing import PATIENCE, SLOWDOWN, wait_until
 
 
@@ -58,7 +58,7 @@ class Serving(Scene):
             while self.crowds:
                 self.crowds.pop().close()
             wait_until(lambda: self.server.process.polled_descriptors() == idle, "the first clients have gone")
-            return len(children(self.server.pid)) >= self.CHILDREN
+            return len(self.server.process.descendants()) >= self.CHILDREN
         wait_until(settled, "each worker has its process")
         return self.held()
 

@@ -66,6 +66,23 @@ class Process:
         text = (self.root / "status").read_text()
         return int(re.search(r"^VmRSS:\s+(\d+) kB$", text, re.M)[1]) * 1024
 
+    def private_bytes(self):
+        """Of memory that it has written to and shares with nobody."""
+        text = (self.root / "smaps_rollup").read_text()
+        return int(re.search(r"^Private_Dirty:\s+(\d+) kB$", text, re.M)[1]) * 1024
+
+    def descendants(self):
+        """The ids of all processes below it, zombies too."""
+        found = []
+        for path in self.root.glob("task/*/children"):
+            try:
+                below = [int(child) for child in path.read_text().split()]
+            except OSError:
+                continue  # it has ended
+            for child in below:
+                found += [child, *Process(child).descendants()]
+        return found
+
     def context_switches(self):
         """Of all threads there are, voluntary or not."""
         counts = [re.findall(r"ctxt_switches:\s+(\d+)", status.read_text())

@@ -125,7 +125,7 @@ TEST_CASE("notify socket: needs no descriptor once it is made") {
   CHECK(manager.read().size() == 1);
 }
 
-TEST_CASE("notify socket: for a manager that has gone nothing is kept; a new one is told") {
+TEST_CASE("notify socket: a manager that has gone is not waited for; a new one is told all") {
   const TemporaryDirectory directory;
   NotifySocket socket(directory.file("socket"));
   socket.send("READY=1");
@@ -133,7 +133,9 @@ TEST_CASE("notify socket: for a manager that has gone nothing is kept; a new one
   CHECK_FALSE(socket.send_with_fd("FDSTORE=1", STDIN_FILENO, monotonic_now() + 10'000'000));
   Manager manager(directory.file("socket"));
   socket.send("STATUS=here");
-  CHECK(manager.read() == std::vector<std::string>{"STATUS=here"});
+  CHECK(manager.read() == std::vector<std::string>{"READY=1", "STATUS=here"});
+  CHECK(socket.flush());
+  CHECK(manager.read().empty());
 }
 
 }  // namespace
