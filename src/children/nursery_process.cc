@@ -358,14 +358,18 @@ void look_after_children(HandlerModule* module) {
 }
 
 void run_nursery(UniqueFd control, UniqueFd news, int parent) {
-  // The end of `control` tells of the daemon's end; SIGCONT lets it be heard even if somebody has
-  // stopped this process.
-  settle_in("pool-nursery", parent, SIGCONT);
-  // Nothing of the daemon's stays open: neither its sockets nor the journal.
-  const std::array kept{control.release(), news.release()};
-  if (!keep_only(kept, -1)) ::_exit(1);
-  clean_environment();
-  raise_descriptor_limit_here();
+  try {
+    // The end of `control` tells of the daemon's end; SIGCONT lets it be heard even if somebody has
+    // stopped this process.
+    settle_in("pool-nursery", parent, SIGCONT);
+    // Nothing of the daemon's stays open: neither its sockets nor the journal.
+    const std::array kept{control.release(), news.release()};
+    if (!keep_only(kept, -1)) ::_exit(1);
+    clean_environment();
+    raise_descriptor_limit_here();
+  } catch (const std::exception&) {
+    ::_exit(kOutOfMemory);  // what is above, is the daemon's: it would say that it cannot start
+  }
   look_after_children(nullptr);
   ::_exit(0);
 }
