@@ -11,6 +11,7 @@ namespace {
 constexpr std::string_view kEscaped = "abfnrtvs\\\"'";
 constexpr std::string_view kMeant = "\a\b\f\n\r\t\v \\\"'";
 static_assert(kEscaped.size() == kMeant.size());
+constexpr const char* kZero = "there is a byte of 0 in it";
 
 bool is_blank(char c) {
   return c == ' ' || c == '\t' || c == '\n' || c == '\r';
@@ -23,7 +24,7 @@ std::optional<char> take_number(std::string_view& text, std::size_t digits, int 
   const char* const end = text.data() + digits;
   const auto [rest, error] = std::from_chars(text.data(), end, value, base);
   if (error != std::errc() || rest != end || value > 0xff) return std::nullopt;
-  if (value == 0) throw std::invalid_argument("there is a byte of 0 in it");
+  if (value == 0) throw std::invalid_argument(kZero);
   text.remove_prefix(digits);
   return static_cast<char>(value);
 }
@@ -31,6 +32,7 @@ std::optional<char> take_number(std::string_view& text, std::size_t digits, int 
 // What follows a backslash.
 void take_escape(std::string_view& text, std::string& word) {
   if (text.empty()) throw std::invalid_argument("nothing follows the last backslash");
+  if (text.front() == '\0') throw std::invalid_argument(kZero);
   if (const std::size_t index = kEscaped.find(text.front()); index != std::string_view::npos) {
     word.push_back(kMeant[index]);
     text.remove_prefix(1);
@@ -61,7 +63,7 @@ std::string take_word(std::string_view& text) {
     } else if (quote == '\0' && (c == '"' || c == '\'')) {
       quote = c;
     } else if (c == '\0') {
-      throw std::invalid_argument("there is a byte of 0 in it");
+      throw std::invalid_argument(kZero);
     } else {
       word.push_back(c);
     }

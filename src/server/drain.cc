@@ -3,6 +3,8 @@
 #include <sys/epoll.h>
 
 #include <csignal>
+#include <exception>
+#include <new>
 #include <utility>
 
 #include "server/log.h"
@@ -10,6 +12,13 @@
 namespace pool_server {
 
 namespace {
+
+constexpr TimeUs kPatienceWithoutMemory = 5'000'000;
+
+class NoMemoryToStop : public std::exception {
+ public:
+  const char* what() const noexcept override { return "there is no memory to stop in good order"; }
+};
 
 std::string_view signal_name(int number) {
   return number == SIGINT ? "SIGINT" : "SIGTERM";
@@ -60,6 +69,7 @@ void Drain::obey(const SignalFd::Signal& signal) {
 
 void Drain::ask_for_stop(const SignalFd::Signal& signal) {
   const bool first = lifecycle_.running();
+  if (first) asked_at_ = loop_.now();
   lifecycle_.request_stop(loop_.now(), kNever);
   if (first) {
     asked_by_ = signal;
@@ -71,11 +81,17 @@ void Drain::ask_for_stop(const SignalFd::Signal& signal) {
 
 void Drain::begin_if_asked() {
   if (!begin_asked_) return;
-  // Whatever of this has no memory is done anew by the next round: a stop is not forgotten.
-  const auto [time, what] = host_.begin_drain(asked());
-  hasten(loop_.now() > kNever - time ? kNever : loop_.now() + time);
+  DrainHost::Begun begun;
+  try {
+    begun = host_.begin_drain(asked());
+    hasten(asked_at_ > kNever - begun.time ? kNever : asked_at_ + begun.time);
+  } catch (const std::bad_alloc&) {
+    // It is done anew by the next round: a stop is not forgotten, nor waited for without an end.
+    if (loop_.now() - asked_at_ < kPatienceWithoutMemory) throw;
+    throw NoMemoryToStop();
+  }
   begin_asked_ = false;
-  if (!for_failure_) tell("stopping", asked_by_, what);
+  if (!for_failure_) tell("stopping", asked_by_, begun.what);
 }
 
 DrainHost::Asked Drain::asked() const {
@@ -102,6 +118,7 @@ void Drain::begin_for_failure() {
   if (!lifecycle_.running()) return;
   lifecycle_.request_stop(loop_.now(), kNever);
   begin_asked_ = for_failure_ = true;
+  asked_at_ = loop_.now();
 }
 
 void Drain::hasten(TimeUs at) {

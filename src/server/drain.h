@@ -58,7 +58,8 @@ class Drain final : public EventSource {
 
   void on_events(std::uint32_t events) override;
   // End of round, first: begins the drain when it was asked for. Not while events are dispatched,
-  // as others of the round may name what goes.
+  // as others of the round may name what goes. Throws std::bad_alloc to be called again, and what
+  // ends the server when that has gone on for seconds.
   void begin_if_asked();
   // End of round, last; ends the loop when the drain is over.
   void tick(bool work_left);
@@ -87,6 +88,7 @@ class Drain final : public EventSource {
   TimeUs successor_until_ = 0;  // until then, a stop is one half of a restart,
   TimeUs stop_until_ = 0;       // ... or is none
   bool begin_asked_ = false;
+  TimeUs asked_at_ = 0;
   bool for_failure_ = false;
   SignalFd::Signal asked_by_;
   CallbackTimer deadline_;  // only wakes the loop, tick() decides

@@ -29,6 +29,8 @@ std::optional<Handover> Handover::offer() {
   try {
     FdChannel channel = FdChannel::make();
     UniqueFd memfd = make_memfd("pool-server-snapshot");
+    // Where nothing can be written, that has to be known before work is left undone for it.
+    if (!MemfdSnapshot(memfd.get()).write(0, "\n")) return std::nullopt;
     if (service_manager::store_fd(channel.out.get(), kName, kManagerTimeout)) {
       // From here on the manager alone can have that end: if it has not kept it, the send fails.
       channel.out.reset();

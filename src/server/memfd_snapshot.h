@@ -11,7 +11,14 @@ class MemfdSnapshot final : public SnapshotFile {
   explicit MemfdSnapshot(int fd) : fd_(fd) {}
 
   std::uint64_t size() const override { return file_size(fd_); }
-  bool write(std::uint64_t at, std::string_view bytes) override { return write_at(fd_, at, bytes); }
+  // What fails once costs its connection, or everybody, so it is tried again.
+  bool write(std::uint64_t at, std::string_view bytes) override {
+    constexpr int kTries = 3;
+    for (int tried = 0; tried < kTries; ++tried) {
+      if (write_at(fd_, at, bytes)) return true;
+    }
+    return false;
+  }
   void read(std::uint64_t at, std::span<char> to) const override { read_at(fd_, at, to); }
 
  private:

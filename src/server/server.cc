@@ -172,6 +172,8 @@ TimeUs Server::end_of_round(TimeUs now) {
     log::attempt([] {
       log::write(LogLevel::kWarning, "out-of-memory", {}, "out of memory, trying to go on");
     });
+    // A stop is over in its time, whatever such rounds do not come to.
+    if (drain_.draining()) drain_.tick(/*work_left=*/true);
     return kRetryWithoutMemory;
   }
 }

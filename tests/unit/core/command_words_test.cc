@@ -31,7 +31,9 @@ TEST_CASE("command words: what is none") {
     CAPTURE(command);
     CHECK_THROWS_AS(split_command(command), std::invalid_argument);
   }
-  CHECK_THROWS_AS(split_command(std::string_view("a\0b", 3)), std::invalid_argument);
+  for (const std::string_view text : {"a\0b", "\\\0b"}) {
+    CHECK_THROWS_AS(split_command({text.data(), 3}), std::invalid_argument);
+  }
 }
 
 }  // namespace pool_server

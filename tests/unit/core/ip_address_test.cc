@@ -33,7 +33,7 @@ TEST_CASE("IP addresses: read, written, and the same however they came") {
     CHECK_FALSE(parse_ip_address(text).has_value());
   }
   CHECK_FALSE(parse_ip_address(std::string_view("1.2.3.4\0", 8)).has_value());
-  for (const std::size_t size : {0, 1, 3, 5, 15, 17}) {
+  for (const std::size_t size : {0U, 1U, 3U, 5U, 15U, 17U}) {
     CHECK_FALSE(ip_address(std::string(size, '\1')).has_value());
   }
 }
