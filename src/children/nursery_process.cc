@@ -29,6 +29,7 @@
 #include "children/output_lines.h"
 #include "core/handler.h"
 #include "sys/clock.h"
+#include "sys/memory.h"
 #include "sys/packet.h"
 #include "sys/signal_fd.h"
 
@@ -40,7 +41,7 @@ constexpr std::size_t kReadSize = 64 * 1024;
 // Of what a child that has ended may have left in its standard error: a pipe that was enlarged.
 constexpr int kMostLastReads = 16;
 constexpr int kOutOfMemory = 1;
-constexpr unsigned kPauseWithoutMemory = 10'000;  // µs
+constexpr unsigned kRoundPause = 10'000;  // µs
 constexpr int kMostFailedRounds = 100;
 
 struct Ward {
@@ -74,7 +75,7 @@ class NurseryProcess {
         failed = 0;
       } catch (const std::bad_alloc&) {
         if (++failed == kMostFailedRounds) throw;
-        ::usleep(kPauseWithoutMemory);
+        ::usleep(kRoundPause);
       }
     }
   }
@@ -105,7 +106,9 @@ class NurseryProcess {
       const TimeUs left = std::max<TimeUs>(until - monotonic_now(), 0);
       timeout = static_cast<int>(std::min<TimeUs>(left / 1000 + 1, INT_MAX));
     }
-    (void)::poll(polled_.data(), polled_.size(), timeout);
+    if (::poll(polled_.data(), polled_.size(), timeout) < 0 && errno != EINTR) {
+      ::usleep(kPauseWithoutMemory);
+    }
     while (const auto signal = signals_.next()) {
       if (signal->number == stop_signal()) close();
     }

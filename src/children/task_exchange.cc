@@ -1,6 +1,7 @@
 #include "children/task_exchange.h"
 
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -8,6 +9,7 @@
 
 #include "core/wipe.h"
 #include "sys/clock.h"
+#include "sys/memory.h"
 #include "sys/packet.h"
 
 namespace pool_server {
@@ -37,7 +39,9 @@ struct Packets {
       const int sent = ::sendmmsg(socket, messages.data(), count, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent >= 0) return static_cast<unsigned>(sent);
       if (errno == EPIPE || errno == ECONNRESET) return count;
-      if (errno != EINTR) return 0;
+      if (errno == EINTR) continue;
+      if (errno == ENOMEM || errno == ENOBUFS) ::usleep(kPauseWithoutMemory);
+      return 0;
     }
   }
 };

@@ -20,7 +20,8 @@ namespace pool_server {
 // with a single waiter each no signal can be stolen by another waiter (glibc bug 25847).
 //
 // No wake-up is lost: whatever a worker waits for (tasks, close, retirement) changes under the
-// mutex, and the worker is marked woken under the same mutex before it is signalled.
+// mutex, and the worker is marked woken under the same mutex before it is signalled. What may
+// happen between two such steps is looked at by spin, all of it: tests/model/hand_over.pml.
 class TaskQueue {
  public:
   // A worker's place to sleep. Owned by the worker, must outlive its calls of pop().

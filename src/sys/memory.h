@@ -10,6 +10,9 @@ namespace pool_server {
 // the number of free pieces.
 void release_free_memory();
 
+// µs, between two tries of what the kernel has no memory for: who waits, does not spin.
+inline constexpr unsigned kPauseWithoutMemory = 1'000;
+
 // What `step` returns, once there is memory for it: where it throws std::bad_alloc it must have
 // done nothing that cannot be done again. For what has no later; it waits half a second at the
 // most.

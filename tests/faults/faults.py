@@ -6,7 +6,8 @@ Which calls are made in a phase, by whom and on what, and how often, a first run
 sample of the faults is taken, the same for the same seed. A fault is PHASE:WHO:CALL:ABOUT:ERRNO:NUMBER, with a + where
 each call after the NUMBER-th fails as well; that is what --replay takes. A shortage is PHASE:OF.
 
-Outcomes: right; refused (a start that ends with one line and status 1); not met (the call was not made so often this
+Outcomes: right; refused (a start that ends with one line and status 1); restart (without the process that holds the others, its
+clients handed over: where that one fails for good); not met (the call was not made so often this
 time); late (right, when it was tried again alone, with more time); and those that fail the run: LOST (a connection or reply more than the one that the call was for), WRONG (another
 reply, status or word than there must be), CRASH (a signal), SPIN (half of a CPU without a request), LEAK (a descriptor
 or process is left when the clients have gone), STUCK (no reply, or no end of a stop or start).
@@ -44,7 +45,7 @@ os.environ["POOL_SERVER_BINARY"] = str(Path(options.server).resolve(strict=True)
 
 from calls import ABOUT, Control, errnos, may_last  # noqa: E402
 from harness import BINARY, clean_environment, sanitizer  # noqa: E402
-from scene import NOT_MET, PRELOADED, REFUSED, RIGHT  # noqa: E402
+from scene import NOT_MET, PRELOADED, REFUSED, RESTART, RIGHT  # noqa: E402
 from scenes import SCENES as PHASES_OF_CALLS  # noqa: E402
 from shortages import SCENES as PHASES_OF_SHORTAGES  # noqa: E402
 from shortages import Shortage, shortages  # noqa: E402
@@ -53,7 +54,7 @@ SCENES = PHASES_OF_CALLS | PHASES_OF_SHORTAGES
 FAILURES = ("LOST", "WRONG", "CRASH", "SPIN", "LEAK", "STUCK")
 SKIPPED = 77  # of meson
 LATE = "late"
-OUTCOMES = (RIGHT, REFUSED, NOT_MET, LATE, *FAILURES)
+OUTCOMES = (RIGHT, REFUSED, RESTART, NOT_MET, LATE, *FAILURES)
 OF_TIME = ("SPIN", "LEAK", "STUCK")  # what a machine that is busy with something else can be at fault for
 MORE_TIME = 4
 EACH = 12  # of the calls of one kind, each up to here fails; samples beyond

@@ -17,11 +17,15 @@ DRAIN_TIMEOUT = 5 * SLOWDOWN
 STOP_BOUND = 5 * SLOWDOWN
 # In which a process that does not come up is given up.
 LATE_PROCESS = 5 + 3 * SLOWDOWN
-RIGHT, REFUSED, NOT_MET = "right", "refused", "not met"
+RIGHT, REFUSED, NOT_MET, RESTART = "right", "refused", "not met", "restart"
 
 
 class Refused(Exception):
     """A start that was given up in good order."""
+
+
+class Restart(Exception):
+    """The server ended in good order, to be started anew: its clients wait for the next process."""
 
 
 def is_alive(pid):
@@ -137,6 +141,10 @@ class Scene(RestartTestCase):
             return
         if status < 0:
             raise Finding("CRASH", f"ended by {signal.Signals(-status).name}")
+        of_nursery = self.fault and self.fault.lasting and self.fault.who in ("child", "grandchild")
+        if of_nursery and status == RUNTIME_ERROR and re.search("the process that holds the others has gone", self.server.log()) \
+                and self.store.names():
+            raise Restart
         raise Finding("LOST", f"it ended with status {status} while it served: {self.server.log().splitlines()[-2:]}")
 
     def check_rest(self):
@@ -197,6 +205,8 @@ class Scene(RestartTestCase):
             outcome = self.play() or RIGHT
         except Refused:
             outcome = REFUSED
+        except Restart:
+            outcome = RESTART
         except Finding as found:
             return found.outcome, f"{found.text}\n{self.told()}"
         finally:

@@ -1,5 +1,6 @@
 """What the kernel tells about a running process."""
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -74,9 +75,9 @@ class Process:
     def descendants(self):
         """The ids of all processes below it, zombies too."""
         found = []
-        for path in self.root.glob("task/*/children"):
+        for path in glob.glob(f"{self.root}/task/*/children"):
             try:
-                below = [int(child) for child in path.read_text().split()]
+                below = [int(child) for child in Path(path).read_text().split()]
             except OSError:
                 continue  # it has ended
             for child in below:
