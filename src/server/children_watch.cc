@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <exception>
+#include <new>
 #include <optional>
 #include <span>
 #include <system_error>
@@ -23,6 +25,7 @@ constexpr std::size_t kLongestNews = 4096;
 constexpr std::string_view kWorkerPrefix = "worker-";
 // What comes behind it was said by a program.
 constexpr std::string_view kQuote = ", having said: ";
+constexpr TimeUs kRest = 100'000;
 
 std::string name_of(const Options& options) {
   const std::string program =
@@ -51,7 +54,8 @@ ChildrenWatch::ChildrenWatch(Nursery& nursery, ChildPool& children, const Option
       timers_(timers),
       on_gone_(std::move(on_gone)),
       name_(name_of(options)),
-      turn_([this](TimeUs now) { pass_turn(now); }) {
+      turn_([this](TimeUs now) { pass_turn(now); }),
+      listen_again_([this](TimeUs now) { listen_again(now); }) {
   loop_.add(nursery_.control(), EPOLLIN, *this);
   loop_.add(nursery_.news(), EPOLLIN, *this);
   if (children_.keeper() != nullptr) loop_.add(children_.keeper()->control(), EPOLLIN, *this);
@@ -59,6 +63,7 @@ ChildrenWatch::ChildrenWatch(Nursery& nursery, ChildPool& children, const Option
 
 ChildrenWatch::~ChildrenWatch() {
   timers_.disarm(turn_);
+  timers_.disarm(listen_again_);
   end_loading();
   loop_.remove(nursery_.news());
   if (gone_) return;
@@ -128,7 +133,7 @@ void ChildrenWatch::take_loaded() {
 }
 
 void ChildrenWatch::on_events(std::uint32_t) {
-  log::attempt([this] { read_news(); });  // what is not read now comes again
+  take_news();
   if (gone_) return;
   take_loaded();
   if (!is_lost()) return;
@@ -153,6 +158,29 @@ bool ChildrenWatch::is_lost() const {
 void ChildrenWatch::finish() {
   nursery_.end();
   while (read_news()) {
+  }
+}
+
+// What cannot be read for want of memory is left for a while, or the loop would hear of it at once,
+// again and again.
+void ChildrenWatch::take_news() {
+  try {
+    read_news();
+    return;
+  } catch (const std::bad_alloc&) {
+  }
+  try {
+    timers_.arm(listen_again_, loop_.now() + kRest);
+    loop_.remove(nursery_.news());
+  } catch (const std::bad_alloc&) {  // not even for that: it is tried again at once
+  }
+}
+
+void ChildrenWatch::listen_again(TimeUs now) {
+  try {
+    loop_.add(nursery_.news(), EPOLLIN, *this);
+  } catch (const std::exception&) {
+    timers_.arm(listen_again_, now + kRest);
   }
 }
 

@@ -44,6 +44,8 @@ class ChildrenWatch final : private EventSource {
 
  private:
   void on_events(std::uint32_t events) override;
+  void take_news();
+  void listen_again(TimeUs now);
   bool read_news();
   void begin_to_load(const Options& options);
   void end_loading() noexcept;
@@ -65,6 +67,7 @@ class ChildrenWatch final : private EventSource {
   Options load_next_;
   bool gone_ = false;
   CallbackTimer turn_;
+  CallbackTimer listen_again_;
 };
 
 }  // namespace pool_server

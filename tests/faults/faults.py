@@ -67,7 +67,9 @@ start:loop:malloc:nothing:ENOMEM:6 reload:loop:read:file:EIO:4 drain:loop:epoll_
 handover-out:loop:malloc:nothing:ENOMEM:1 handover-out:loop:malloc:nothing:ENOMEM:10
 handover-out:loop:malloc:nothing:ENOMEM:15 handover-out:loop:epoll_ctl:signalfd:ENOMEM:1+
 handover-out:loop:malloc:nothing:ENOMEM:1+ handover-out:loop:pwrite:file:EIO:1 handover-out:loop:pwrite:file:ENOSPC:2
-handover-out:loop:pwrite:file:ENOSPC:1+
+handover-out:loop:pwrite:file:ENOSPC:1+ program:loop:recvmsg:packets:ENOMEM:1+
+isolate:workers:poll:nothing:ENOMEM:1+ isolate:workers:sendmmsg:packets:ENOBUFS:1+ isolate:grandchild:poll:nothing:ENOMEM:5+
+isolate:loop:malloc:nothing:ENOMEM:330+ drain:loop:malloc:nothing:ENOMEM:1+
 program:child:malloc:nothing:ENOMEM:3 program:loop:malloc:nothing:ENOMEM:1+ program:child:sendmsg:packets:ENOBUFS:1
 program-start:child:recvmsg:packets:ENOMEM:3 isolate:grandchild:malloc:nothing:ENOMEM:11
 isolate-start:child:malloc:nothing:ENOMEM:5+ isolate-start:child:malloc:nothing:ENOMEM:1 monitor:loop:send:stream:SHORT:1+

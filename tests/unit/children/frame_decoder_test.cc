@@ -91,7 +91,7 @@ TEST_CASE("frame decoder: another program begins anew") {
 }
 
 TEST_CASE("frame decoder: too long a reply is told from its header, to the byte") {
-  for (const std::size_t size : {100, 101}) {
+  for (const std::size_t size : {100U, 101U}) {
     FrameDecoder decoder;
     decoder.expect(1);
     const std::string bytes = frame(1, 0, std::string(size, 'x'));
