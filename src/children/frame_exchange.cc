@@ -15,6 +15,8 @@ namespace pool_server {
 
 namespace {
 
+using Found = FrameDecoder::Found;
+
 // Most significant byte first, as everywhere between programs.
 void put(std::uint32_t value, char* to) {
   for (int shift = 24; shift >= 0; shift -= 8) *to++ = static_cast<char>(value >> shift);
@@ -42,18 +44,18 @@ Exchange::Result FrameExchange::run(Child& child, const Ask& ask, std::string& r
     const Event event = wait(child, ask, sending);
     if (event == Event::kStopped) return Result::kStopped;
     sending = sending && send(child, ask.request);
-    const Received received = receive(child, reply);
-    if (received == Received::kTooMuch) return Result::kTooLong;
-    if (received == Received::kMalformed) return Result::kMalformed;
+    const std::optional<Found> received = receive(child, reply);
+    if (received == Found::kTooMuch) return Result::kTooLong;
+    if (received == Found::kMalformed) return Result::kMalformed;
     ended_ = event == Event::kEnded;
-    if (received == Received::kReply) {
+    if (received == Found::kReply) {
       // What it left of the request would be its next one.
       surplus_ |= sent_ < size || has_input(child.input());
       outcome_ = frames_.outcome();
       if (protocol::has_control_bytes(reply)) refuse(protocol::kBadReply, reply);
       return Result::kAnswered;
     }
-    if (ended_ || received == Received::kEnd) {
+    if (ended_ || !received) {
       was_read_ = unread_input(child.input()) != sent_;
       return ended_ ? Result::kEnded : Result::kSilent;
     }
@@ -83,28 +85,18 @@ bool FrameExchange::send(const Child& child, std::string_view request) {
   return true;
 }
 
-// What is there, up to the reply.
-FrameExchange::Received FrameExchange::receive(const Child& child, std::string& reply) {
+std::optional<FrameDecoder::Found> FrameExchange::receive(const Child& child, std::string& reply) {
   for (;;) {
     const ssize_t size = ::read(child.output(), buffer_.data(), buffer_.size());
     if (size < 0 && errno == EINTR) continue;
-    if (size < 0) return Received::kNothing;
-    if (size == 0) return Received::kEnd;
+    if (size < 0) return Found::kNothing;
+    if (size == 0) return std::nullopt;
     const std::span<char> bytes = std::span(buffer_).first(static_cast<std::size_t>(size));
     std::string_view rest(bytes.data(), bytes.size());
-    const FrameDecoder::Found found = frames_.take(rest, reply, longest_);
+    const Found found = frames_.take(rest, reply, longest_);
     surplus_ = frames_.passed_over() || !rest.empty();
     wipe(bytes);
-    switch (found) {
-      case FrameDecoder::Found::kNothing:
-        break;
-      case FrameDecoder::Found::kReply:
-        return Received::kReply;
-      case FrameDecoder::Found::kTooMuch:
-        return Received::kTooMuch;
-      case FrameDecoder::Found::kMalformed:
-        return Received::kMalformed;
-    }
+    if (found != Found::kNothing) return found;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,10 +26,9 @@ class FrameExchange final : public Exchange {
  private:
   static constexpr std::size_t kRequestHeader = 8;  // bytes: length, number
 
-  enum class Received : unsigned char { kNothing, kReply, kTooMuch, kMalformed, kEnd };
-
   bool send(const Child& child, std::string_view request);
-  Received receive(const Child& child, std::string& reply);
+  // What is there, up to the reply. Nullopt: the child has closed its output.
+  std::optional<FrameDecoder::Found> receive(const Child& child, std::string& reply);
 
   std::uint32_t number_ = 0;  // of the request
   std::size_t sent_ = 0;      // bytes of its frame
