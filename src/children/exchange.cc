@@ -1,12 +1,10 @@
 #include "children/exchange.h"
 
 #include <poll.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <utility>
 
-#include "sys/memory.h"
+#include "sys/patient_poll.h"
 
 namespace pool_server {
 
@@ -16,12 +14,9 @@ Exchange::Event Exchange::wait(Child& child, const Ask& ask, bool sending, int p
                       {child.lifeline(), POLLIN, 0},
                       {ask.wake.fd(), POLLIN, 0},
                       {sending ? child.input() : -1, POLLOUT, 0}};
-    const int ready = ::poll(ends, 4, patience_ms);
+    const int ready = patient_poll(ends, patience_ms);
     if (ready == 0) return Event::kLate;
-    if (ready < 0) {
-      if (errno != EINTR) ::usleep(kPauseWithoutMemory);
-      continue;
-    }
+    if (ready < 0) continue;
     if (ends[2].revents != 0) {
       ask.wake.clear();
       if (ask.stop.stop_requested()) return Event::kStopped;  // else it was for an earlier request

@@ -29,8 +29,8 @@
 #include "children/output_lines.h"
 #include "core/handler.h"
 #include "sys/clock.h"
-#include "sys/memory.h"
 #include "sys/packet.h"
+#include "sys/patient_poll.h"
 #include "sys/signal_fd.h"
 
 namespace pool_server {
@@ -106,9 +106,7 @@ class NurseryProcess {
       const TimeUs left = std::max<TimeUs>(until - monotonic_now(), 0);
       timeout = static_cast<int>(std::min<TimeUs>(left / 1000 + 1, INT_MAX));
     }
-    if (::poll(polled_.data(), polled_.size(), timeout) < 0 && errno != EINTR) {
-      ::usleep(kPauseWithoutMemory);
-    }
+    (void)patient_poll(polled_, timeout);
     while (const auto signal = signals_.next()) {
       if (signal->number == stop_signal()) close();
     }

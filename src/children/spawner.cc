@@ -11,8 +11,8 @@
 #include <system_error>
 
 #include "sys/clock.h"
-#include "sys/memory.h"
 #include "sys/packet.h"
+#include "sys/patient_poll.h"
 
 namespace pool_server {
 
@@ -53,10 +53,7 @@ bool wait_for_start(int report, const Spawner::Interruption& interruption, TimeU
   const TimeUs until = monotonic_now() + patience;
   for (TimeUs left = patience; left > 0; left = until - monotonic_now()) {
     pollfd ends[2] = {{report, POLLIN, 0}, {interruption.wake.fd(), POLLIN, 0}};
-    if (::poll(ends, 2, static_cast<int>(left / 1000 + 1)) < 0) {
-      if (errno != EINTR) ::usleep(kPauseWithoutMemory);
-      continue;
-    }
+    if (patient_poll(ends, static_cast<int>(left / 1000 + 1)) < 0) continue;
     if (ends[0].revents != 0) return true;
     if (ends[1].revents == 0) continue;
     interruption.wake.clear();
