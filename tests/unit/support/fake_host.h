@@ -31,6 +31,12 @@ class Client {
   }
   void shut_down_sending() const { ::shutdown(fd(), SHUT_WR); }
   void leave() { socket_.reset(); }
+  // Over TCP: without a word of parting.
+  void break_off() {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(fd(), SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    leave();
+  }
 
   // Reads what has come, up to `most` bytes; true once the server has closed.
   bool listen(std::size_t most = SIZE_MAX) {

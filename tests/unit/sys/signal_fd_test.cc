@@ -6,21 +6,11 @@
 #include <cerrno>
 
 #include "support/descriptors.h"
+#include "support/signal_mask.h"
 #include "sys/thread.h"
 
 namespace pool_server {
 namespace {
-
-class KeepSignalMask {
- public:
-  KeepSignalMask() { pthread_sigmask(SIG_SETMASK, nullptr, &before_); }
-  KeepSignalMask(const KeepSignalMask&) = delete;
-  KeepSignalMask& operator=(const KeepSignalMask&) = delete;
-  ~KeepSignalMask() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
 
 bool is_blocked_here(int signal) {
   sigset_t now;

@@ -1,0 +1,328 @@
+#include "server/clients.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <utility>
+
+#include "support/front_desk.h"
+#include "sys/socket.h"
+
+namespace pool_server {
+namespace {
+
+Options one_worker() {
+  Options options;
+  options.min_workers = options.max_workers = 1;
+  return options;
+}
+
+TEST_CASE("clients: each line has its answer, in the order of the lines") {
+  Options options = one_worker();
+  options.max_line = 10;
+  FrontDesk desk(options);
+  Client client = desk.connect();
+  client.send("a\n\nSTATS\nlonger than that\nfail\nthrow\nb\n");
+  CHECK(desk.hears(client,
+                   "result: a\nERROR: empty request\nstats:\n"
+                   "ERROR: line too long (max 10 bytes)\nERROR: fail\n"
+                   "ERROR: internal error\nresult: b\n"));
+  CHECK(desk.counters.accepted == 1);
+  CHECK(desk.counters.bytes_in == 39);
+  CHECK(desk.counters.bytes_out == client.heard().size());
+  CHECK(desk.only_connection().requests == 4);  // of workers
+}
+
+TEST_CASE("clients: whoever comes over the limit hears so, and does not count") {
+  Options options = one_worker();
+  options.max_connections = 2;
+  FrontDesk desk(options);
+  Client first = desk.connect();
+  Client second = desk.connect();
+  CHECK(desk.serves(2));
+  Client third = desk.connect();
+  CHECK(desk.hears(third, "ERROR: too many connections\n"));
+  CHECK(desk.sees_the_end(third));
+  CHECK(desk.counters.refused == 1);
+  CHECK(desk.clients.served() == 2);
+  second.leave();
+  third.leave();
+  CHECK(desk.driver.run_until([&] { return desk.connections.open() == 1; }));
+  CHECK(desk.clients.served() == 1);
+  Client fourth = desk.connect();
+  fourth.send("a\n");
+  CHECK(desk.hears(fourth, "result: a\n"));
+  CHECK(desk.counters.refused == 1);
+}
+
+TEST_CASE("clients: one peer has so many connections, and its place again when one goes") {
+  Options options = one_worker();
+  options.max_connections_per_peer = 2;
+  FrontDesk desk(options);
+  Client first = desk.connect();
+  Client second = desk.connect();
+  CHECK(desk.serves(2));
+  Client third = desk.connect();
+  CHECK(desk.hears(third, "ERROR: too many connections from this client\n"));
+  first.leave();
+  CHECK(desk.serves(1));
+  Client fourth = desk.connect();
+  fourth.send("a\n");
+  CHECK(desk.hears(fourth, "result: a\n"));
+}
+
+TEST_CASE("clients: a limit for a peer counts those who came before it was set") {
+  FrontDesk desk(one_worker());
+  Client first = desk.connect();
+  Client second = desk.connect();
+  CHECK(desk.serves(2));
+  Options wanted = desk.options;
+  wanted.max_connections_per_peer = 2;
+  desk.clients.make_room_to_reconfigure(wanted);
+  desk.options = wanted;
+  desk.clients.reconfigure();
+  Client third = desk.connect();
+  CHECK(desk.hears(third, "ERROR: too many connections from this client\n"));
+  desk.options.max_connections_per_peer = 0;
+  desk.clients.reconfigure();
+  Client fourth = desk.connect();
+  fourth.send("a\n");
+  CHECK(desk.hears(fourth, "result: a\n"));
+}
+
+TEST_CASE("clients: where requests are refused, what does not fit is told so") {
+  Options options = one_worker();
+  options.queue_capacity = 1;
+  options.overload = Overload::kReject;
+  FrontDesk desk(options);
+  Client client = desk.connect();
+  client.send("wait\n");
+  CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
+  client.send("a\nb\nc\n");
+  CHECK(desk.driver.run_until([&] { return desk.counters.shed_busy == 2; }));
+  desk.script.gate.open();
+  CHECK(desk.hears(client, "result: wait\nresult: a\nERROR: server busy\nERROR: server busy\n"));
+  CHECK(desk.counters.errors == 2);
+}
+
+TEST_CASE("clients: whose connection breaks takes its requests along") {
+  Options options = one_worker();
+  FrontDesk desk(options);
+  Client client = desk.connect();
+  client.send("wait\na\nb\n");
+  CHECK(desk.driver.run_until(
+      [&] { return desk.script.begun == 1 && desk.admission.outstanding() == 3; }));
+  Client other = desk.connect();
+  other.send("c\n");
+  CHECK(desk.driver.run_until([&] { return desk.admission.outstanding() == 4; }));
+  client.break_off();
+  CHECK(desk.serves(1));
+  CHECK(desk.counters.cancelled == 2);
+  CHECK(desk.admission.outstanding() == 2);
+  desk.script.gate.open();
+  CHECK(desk.hears(other, "result: c\n"));
+  CHECK(desk.counters.dropped == 1);
+  CHECK(desk.script.begun == 2);
+}
+
+TEST_CASE("clients: who is idle for too long hears so, who is waited for does not") {
+  Options options = one_worker();
+  options.idle_timeout = 20'000;
+  FrontDesk desk(options);
+  Client working = desk.connect();
+  working.send("wait\n");
+  Client idle = desk.connect();
+  CHECK(desk.hears(idle, "ERROR: idle for too long\n"));
+  CHECK(desk.sees_the_end(idle));
+  CHECK(desk.counters.idle_closed == 1);
+  CHECK(desk.counters.slow_lines == 0);
+  desk.script.gate.open();
+  CHECK(desk.hears(working, "result: wait\nERROR: idle for too long\n"));
+}
+
+TEST_CASE("clients: who does not complete a line in time hears so") {
+  Options options = one_worker();
+  options.line_timeout = 20'000;
+  FrontDesk desk(options);
+  Client client = desk.connect();
+  client.send("half a");
+  CHECK(desk.hears(client, "ERROR: request not completed in time\n"));
+  CHECK(desk.sees_the_end(client));
+  CHECK(desk.counters.slow_lines == 1);
+  CHECK(desk.counters.idle_closed == 0);
+}
+
+TEST_CASE("clients: who does not read its replies is cut off") {
+  Options options = one_worker();
+  options.send_timeout = 50'000;
+  options.max_line = 1 << 20;
+  FrontDesk desk(options);
+  Client client = desk.connect();
+  const int small = 4096;
+  ::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  bool closed = false;
+  const std::string line(100'000, 'x');
+  CHECK(desk.driver.run_until([&] {
+    try {
+      if (desk.counters.slow_readers == 0 && !closed) client.send(line + "\n");
+    } catch (const std::system_error& error) {
+      closed = error.code().value() != EAGAIN;
+    }
+    return desk.counters.slow_readers == 1;
+  }));
+  CHECK(desk.clients.served() == 0);
+}
+
+TEST_CASE("clients: newcomers wait in the backlog while there is no descriptor") {
+  FrontDesk desk(one_worker());
+  Client first = desk.connect();
+  CHECK(desk.serves(1));
+  std::pair<UniqueFd, UniqueFd> spare = socket_pair();
+  Client second = desk.connect();
+  {
+    const NoDescriptorsLeft limit;
+    desk.driver.run_rounds(5);
+    CHECK(desk.clients.served() == 1);
+  }
+  second.send("a\n");
+  CHECK(desk.hears(second, "result: a\n"));  // half a second later, at the latest
+}
+
+TEST_CASE("clients: a client that goes makes room for who waits, at once") {
+  FrontDesk desk(one_worker());
+  Client first = desk.connect();
+  CHECK(desk.serves(1));
+  Client second = desk.connect();
+  const NoDescriptorsLeft limit;
+  desk.driver.run_rounds(5);
+  CHECK(desk.clients.served() == 1);
+  first.leave();  // two descriptors, of which the server needs one
+  second.send("a\n");
+  const TimeUs before = monotonic_now();
+  CHECK(desk.hears(second, "result: a\n"));
+  CHECK(monotonic_now() - before < 400'000);
+}
+
+TEST_CASE("clients: newcomers are left in the backlog, and served later") {
+  FrontDesk desk(one_worker());
+  Client first = desk.connect();
+  CHECK(desk.serves(1));
+  desk.clients.take_newcomers(false);
+  Client second = desk.connect();
+  second.send("b\n");
+  first.send("a\n");
+  CHECK(desk.hears(first, "result: a\n"));
+  desk.driver.run_rounds(10);
+  CHECK(desk.clients.served() == 1);
+  desk.clients.take_newcomers(true);
+  CHECK(desk.hears(second, "result: b\n"));
+}
+
+TEST_CASE("clients: a drain answers what was accepted, and ends the connections") {
+  FrontDesk desk(one_worker());
+  Client working = desk.connect();
+  Client idle = desk.connect();
+  working.send("wait\na\n");
+  CHECK(desk.driver.run_until(
+      [&] { return desk.script.begun == 1 && desk.admission.outstanding() == 2; }));
+  CHECK(desk.serves(2));
+  CHECK(desk.clients.debts().connections == 1);
+  CHECK(desk.clients.debts().replies == 2);
+  const int listener = desk.listener;
+  desk.clients.begin_drain(Connection::Carry::kNo);
+  CHECK_FALSE(is_open(listener));
+  working.send("not accepted\n");
+  CHECK(desk.sees_the_end(idle));
+  CHECK(idle.heard().empty());
+  desk.script.gate.open();
+  CHECK(desk.hears(working, "result: wait\nresult: a\n"));
+  CHECK(desk.sees_the_end(working));
+  CHECK(desk.driver.run_until([&] { return desk.connections.open() == 0; }));
+  CHECK(desk.clients.debts().connections == 0);
+}
+
+TEST_CASE("clients: a drain for a successor keeps the connections, and reads no more") {
+  FrontDesk desk(one_worker());
+  Client client = desk.connect();
+  CHECK(desk.serves(1));
+  desk.clients.begin_drain(Connection::Carry::kAsItIs);
+  client.send("a\n");
+  desk.driver.run_rounds(10);
+  CHECK_FALSE(client.listen());
+  CHECK(client.heard().empty());
+  CHECK(desk.only_connection().to_be_carried());
+}
+
+TEST_CASE("clients: what an earlier process left goes on where it was") {
+  FrontDesk desk(one_worker());
+  auto [ours, theirs] = socket_pair();
+  Client client(std::move(theirs));
+  CarriedConnection state;
+  state.serial = 7;
+  state.unsent = "result: half";
+  state.owed = {{.kind = CarriedAnswer::Kind::kRequest, .text = "a"},
+                {.kind = CarriedAnswer::Kind::kStats, .text = {}},
+                {.kind = CarriedAnswer::Kind::kReply, .text = "result: b\n"}};
+  state.undecoded = "c\nd";
+  desk.clients.restore(std::move(ours), std::move(state));
+  CHECK(desk.hears(client, "result: halfresult: a\nstats:\nresult: b\nresult: c\n"));
+  CHECK(desk.only_connection().serial() == 7);
+  client.send("e\n");
+  CHECK(desk.hears(client, "result: halfresult: a\nstats:\nresult: b\nresult: c\nresult: de\n"));
+}
+
+TEST_CASE("clients: restored ones are given what was accepted, full or not") {
+  Options options = one_worker();
+  options.queue_capacity = 1;
+  options.overload = Overload::kReject;
+  FrontDesk desk(options);
+  auto [ours, theirs] = socket_pair();
+  Client client(std::move(theirs));
+  CarriedConnection state;
+  for (int i = 0; i < 10; ++i) state.owed.push_back({.text = "a"});
+  desk.clients.restore(std::move(ours), std::move(state));
+  std::string all;
+  for (int i = 0; i < 10; ++i) all += "result: a\n";
+  CHECK(desk.hears(client, all));
+  CHECK(desk.counters.shed_busy == 0);
+}
+
+TEST_CASE("clients: one that is forgotten stays open for who else holds it") {
+  FrontDesk desk(one_worker());
+  auto [ours, theirs] = socket_pair();
+  const UniqueFd held(::dup(ours.get()));
+  Client client(std::move(theirs));
+  desk.clients.restore(std::move(ours), CarriedConnection());
+  CHECK(desk.clients.served() == 1);
+  desk.clients.forget_all();
+  CHECK(desk.clients.served() == 0);
+  CHECK_FALSE(client.listen());
+  CHECK(send(held.get(), "still here").status == IoStatus::kOk);
+  client.listen();
+  CHECK(client.heard() == "still here");
+}
+
+TEST_CASE("clients: who comes through a proxy is who the proxy says, for limits as well") {
+  Options options = one_worker();
+  options.proxy_protocol = true;
+  options.max_connections_per_peer = 1;
+  FrontDesk desk(options);
+  Client first = desk.connect();
+  first.send("PROXY TCP4 192.0.2.1 192.0.2.9 1000 9090\r\na\n");
+  CHECK(desk.hears(first, "result: a\n"));
+  CHECK(desk.only_connection().peer() == "192.0.2.1:1000");
+  Client second = desk.connect();
+  second.send("PROXY TCP4 192.0.2.2 192.0.2.9 1000 9090\r\nb\n");
+  CHECK(desk.hears(second, "result: b\n"));
+  Client third = desk.connect();
+  third.send("PROXY TCP4 192.0.2.2 192.0.2.9 1001 9090\r\nc\n");
+  CHECK(desk.hears(third, "ERROR: too many connections from this client\n"));
+  Client fourth = desk.connect();
+  fourth.send("d\n");
+  CHECK(desk.hears(fourth, "ERROR: no valid PROXY header\n"));
+  CHECK(desk.counters.refused == 2);
+  CHECK(desk.clients.served() == 2);
+}
+
+}  // namespace
+}  // namespace pool_server
