@@ -4,8 +4,9 @@
 
 Clients connect by TCP and by a unix socket, send whole, split, bad and too long lines, ask for STATS, end their input, reset,
 and read when they feel like it. The operator reloads with other settings, restarts, stops and kills the server. The model
-says, for each connection, what it has to read and in which order. Each history is one of N examples; what fails is shrunk
-to the shortest history that still fails, which is printed as a script. Without --seed the examples are the same each time.
+says, for each connection, what it has to read and in which order. In half of the histories the handler runs in processes of
+its own, crashes and hangs. Each history is one of N examples; what fails is shrunk to the shortest history that still fails,
+which is printed as a script. Without --seed the examples are the same each time.
 """
 
 import argparse
@@ -28,16 +29,18 @@ from hypothesis import HealthCheck, seed, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.stateful import RuleBasedStateMachine, consumes, Bundle, invariant, rule  # noqa: E402
 from hypothesis.stateful import run_state_machine_as_test  # noqa: E402
+from harness import BINARY, sanitizer  # noqa: E402
 from manager import RestartTestCase  # noqa: E402
-from timing import wait_until  # noqa: E402
+from timing import SLOWDOWN, wait_until  # noqa: E402
 
 MAX_LINE = 20_000
 # What a client leaves unread at most, so that neither side ever waits for the other.
 MOST_UNREAD = 60_000
 STATS = re.compile(r"stats: \S+=\S+( \S+=\S+)*")
+TASK_TIMEOUT = round(500 * SLOWDOWN)  # ms, of what hangs
 
 
-def reply_to(line, ended=True):
+def reply_to(line, handler, ended=True):
     """The model: what a request is answered, as text; STATS for what is different each time."""
     request = line.removesuffix(b"\r") if ended else line  # CR is dropped before LF only
     if len(line) > MAX_LINE:
@@ -49,17 +52,28 @@ def reply_to(line, ended=True):
     verb, space, argument = request.partition(b" ")
     if verb == b"echo":
         return "result: " + re.sub(rb"[\x00-\x1f\x7f]", b"?", argument).decode(errors="surrogateescape")
+    return handler(request, verb, space, argument)
+
+
+def drill(request, verb, space, argument):
     if verb == b"sleep" and space and argument.isdigit():
         return f"result: slept {argument.decode()} ms"
     return {b"fail": "ERROR: task failed", b"throw": "ERROR: internal error"}.get(request, "ERROR: invalid input")
 
 
+def unruly(request, *_):
+    return {b"throw": "ERROR: internal error", b"exit 3": "ERROR: worker crashed (exit status 3)",
+            b"abort": "ERROR: worker crashed (SIGABRT)", b"segv": "ERROR: worker crashed (SIGSEGV)",
+            b"hang 1": "result: hung", b"hang 99999": f"ERROR: timed out after {TASK_TIMEOUT} ms",
+            b"log info hello": "result: logged"}.get(request, "ERROR: invalid input")
+
+
 class Guest:
     """A connection, what it has sent of a line that is not complete, and what it has to read."""
 
-    def __init__(self, client, kind):
+    def __init__(self, client, handler):
         self.client = client
-        self.kind = kind
+        self.handler = handler
         self.begun = b""
         self.owed = []
         self.finished = False
@@ -71,13 +85,13 @@ class Guest:
     def send(self, data):
         self.client.send_bytes(data)
         *lines, self.begun = (self.begun + data).split(b"\n")
-        self.owed += map(reply_to, lines)
+        self.owed += [reply_to(line, self.handler) for line in lines]
 
     def finish(self):
         self.client.finish()
         self.finished = True
         if self.begun:
-            self.owed.append(reply_to(self.begun, ended=False))
+            self.owed.append(reply_to(self.begun, self.handler, ended=False))
             self.begun = b""
 
     def read(self, count):
@@ -129,7 +143,11 @@ lines = st.one_of(
 
 
 class Histories(RuleBasedStateMachine):
+    """The handler behaves well."""
+
     guests = Bundle("guests")
+    handler = staticmethod(drill)
+    own_settings = "handler=drill\n"
 
     def __init__(self):
         super().__init__()
@@ -142,7 +160,7 @@ class Histories(RuleBasedStateMachine):
 
     def configure(self, workers, capacity, inflight, unsent):
         with open(self.config, "w", encoding="ascii") as file:
-            file.write(f"handler=drill\nmax-line={MAX_LINE}\nworkers={workers}\nqueue-capacity={capacity}\n"
+            file.write(f"{self.own_settings}max-line={MAX_LINE}\nworkers={workers}\nqueue-capacity={capacity}\n"
                        f"max-inflight-per-connection={inflight}\nmax-unsent={unsent}\n")
 
     def start(self):
@@ -164,7 +182,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(target=guests, kind=st.sampled_from(["tcp", "unix"]), buffer=st.sampled_from([None, 4096]))
     def connect(self, kind, buffer):
-        guest = Guest(self.case.meet(kind, receive_buffer=buffer), kind)
+        guest = Guest(self.case.meet(kind, receive_buffer=buffer), self.handler)
         # Accepted: who is in the backlog still is another server's when this one goes.
         check(guest.client.ask("echo hello"), "result: hello")
         self.present.append(guest)
@@ -278,13 +296,44 @@ class Histories(RuleBasedStateMachine):
         assert self.case.server.child.poll() is None, self.case.logs()
 
 
+hang = st.just(b"hang 99999")
+crash = st.sampled_from([b"exit 3", b"abort", b"segv"]) if not sanitizer() else st.just(b"hang 1")
+
+
+class UnrulyHistories(Histories):
+    """It crashes and hangs, in processes of its own."""
+
+    guests = Histories.guests
+    handler = staticmethod(unruly)
+    own_settings = (f"handler={Path(BINARY).parents[1] / 'tests/plugins/unruly.so'}\nisolate=yes\nkill-grace=20ms\n"
+                    f"task-timeout={TASK_TIMEOUT}ms\n")
+
+    @rule(guest=guests, batch=st.lists(st.tuples(lines, st.one_of(crash, lines)), max_size=5), last=st.one_of(crash, hang, lines))
+    def send_lines(self, guest, batch, last):
+        if self.may_send(guest):
+            guest.send(b"".join(line + b"\n" for pair in batch for line in pair) + last + b"\n")
+
+    @rule(guest=guests, count=st.integers(1, 200), misdeed=st.one_of(crash, crash, hang))
+    def send_many(self, guest, count, misdeed):
+        if self.may_send(guest):
+            half = b"".join(b"echo %d\n" % number for number in range(count // 2))
+            guest.send(half + misdeed + b"\nhang 1\nlog info hello\n" + half)
+
+
 class EveryHistory(unittest.TestCase):
-    def test_replies_are_as_the_model_says(self):
-        """Fails when a history exists in which a reply is lost, doubled, wrong or out of order."""
-        machine = seed(options.seed)(Histories) if options.seed is not None else Histories
+    def check(self, machine):
+        machine = seed(options.seed)(machine) if options.seed is not None else machine
         run_state_machine_as_test(machine, settings=settings(
             max_examples=options.examples, stateful_step_count=options.steps, deadline=None, database=None,
             derandomize=options.seed is None, print_blob=True, suppress_health_check=list(HealthCheck)))
+
+    def test_replies_are_as_the_model_says(self):
+        """Fails when a history exists in which a reply is lost, doubled, wrong or out of order."""
+        self.check(Histories)
+
+    def test_crashes_and_hangs_cost_nobody_else(self):
+        """Fails when a history exists in which what crashes or hangs costs another request anything but time."""
+        self.check(UnrulyHistories)
 
 
 if __name__ == "__main__":

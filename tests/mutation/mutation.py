@@ -123,7 +123,7 @@ class Workshop:
         """The first that is found; empty: all hold."""
         for suites in SUITES:
             arguments = [argument for suite in suites for argument in ("--suite", suite)]
-            if self.run(["meson", "test", "-C", self.build, "--no-rebuild", "--maxfail", "1", *arguments]) != 0:
+            if self.run(["meson", "test", "-C", self.build, "--no-rebuild", "--maxfail", "1", "-t", "3", *arguments]) != 0:
                 return self.failed() or "a test"
         return ""
 
@@ -133,16 +133,18 @@ class Workshop:
         return ", ".join(result["name"] for result in results if result["result"] not in ("OK", "SKIP", "INTERRUPT"))
 
 
-_workshop = None
+_workshop = _all_are_open = None
 
 
-def open_workshop(directory):
-    global _workshop  # one in each process
+def open_workshop(directory, all_are_open):
+    global _workshop, _all_are_open  # one in each process
     _workshop = Workshop(Path(directory) / str(os.getpid()))
+    _all_are_open = all_are_open
 
 
 def try_none(_):
     """What fails without a mutant says nothing of one."""
+    _all_are_open.wait()  # once in each of them
     return _workshop.failing_test()
 
 
@@ -173,7 +175,7 @@ def main():
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pool-server-mutation-"))
         os.chmod(directory, 0o755)  # some tests run the server as another user
-        pool = stack.enter_context(multiprocessing.Pool(options.jobs, open_workshop, [directory]))
+        pool = stack.enter_context(multiprocessing.Pool(options.jobs, open_workshop, [directory, multiprocessing.Barrier(options.jobs)]))
         for by in pool.map(try_none, range(options.jobs), chunksize=1):
             if by:
                 sys.exit(f"{by} fails as it is, or with {options.jobs} at once: nothing can be said of mutants")
