@@ -49,19 +49,26 @@ def reply_to(line, handler, ended=True):
         return "ERROR: empty request"
     if request == b"STATS":
         return STATS
+    return handler(request)
+
+
+CONTROL_BYTE = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+def drill(request):
     verb, space, argument = request.partition(b" ")
     if verb == b"echo":
-        return "result: " + re.sub(rb"[\x00-\x1f\x7f]", b"?", argument).decode(errors="surrogateescape")
-    return handler(request, verb, space, argument)
-
-
-def drill(request, verb, space, argument):
+        return "result: " + CONTROL_BYTE.sub(b"?", argument).decode(errors="surrogateescape")
     if verb == b"sleep" and space and argument.isdigit():
         return f"result: slept {argument.decode()} ms"
     return {b"fail": "ERROR: task failed", b"throw": "ERROR: internal error"}.get(request, "ERROR: invalid input")
 
 
-def unruly(request, *_):
+def unruly(request):
+    verb, _, argument = request.partition(b" ")
+    if verb == b"echo":
+        return ("ERROR: the handler's reply has control bytes" if CONTROL_BYTE.search(argument) else
+                "result: " + argument.decode(errors="surrogateescape"))
     return {b"throw": "ERROR: internal error", b"exit 3": "ERROR: worker crashed (exit status 3)",
             b"abort": "ERROR: worker crashed (SIGABRT)", b"segv": "ERROR: worker crashed (SIGSEGV)",
             b"hang 1": "result: hung", b"hang 99999": f"ERROR: timed out after {TASK_TIMEOUT} ms",
