@@ -40,6 +40,7 @@ from timing import wait_until  # noqa: E402
 
 STAYING = 20
 WORKERS = 3  # whenever it is noted what is held
+LEAST_NOTES = 25  # or a slope says little; a slow machine may take thrice the time for them
 ROUNDS_BETWEEN = 10  # of traffic, from one reload or restart to the next
 MOST = 1.0  # KiB per 1,000 requests
 WARM_UP = 0.3  # of the time, in which memory is first used
@@ -90,8 +91,8 @@ class Soak(RestartTestCase):
         self.setUp()
         try:
             self.begin()
-            end = time.monotonic() + seconds
-            while time.monotonic() < end:
+            begin = time.monotonic()
+            while (passed := time.monotonic() - begin) < seconds or (len(self.held) < LEAST_NOTES and passed < 3 * seconds):
                 self.go_on()
                 if self.reloads:
                     self.reload(workers=self.chance.choice([2, 4]), queue_capacity=self.chance.choice([20, 500]))
