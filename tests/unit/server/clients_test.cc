@@ -11,12 +11,6 @@
 namespace pool_server {
 namespace {
 
-Options one_worker() {
-  Options options;
-  options.min_workers = options.max_workers = 1;
-  return options;
-}
-
 TEST_CASE("clients: each line has its answer, in the order of the lines") {
   Options options = one_worker();
   options.max_line = 10;

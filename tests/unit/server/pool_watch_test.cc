@@ -11,8 +11,7 @@ namespace pool_server {
 namespace {
 
 Options options_with(TimeUs task_timeout, unsigned max_stuck = 0) {
-  Options options;
-  options.min_workers = options.max_workers = 1;
+  Options options = one_worker();
   options.task_timeout = task_timeout;
   options.max_stuck_workers = max_stuck;
   return options;

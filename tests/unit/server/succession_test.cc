@@ -13,16 +13,16 @@
 namespace pool_server {
 namespace {
 
-Options one_worker() {
-  Options options;
-  options.min_workers = options.max_workers = 1;
-  return options;
-}
-
 // One process of the service, as far as it leaves something or takes it over.
 struct Generation {
   FrontDesk desk{one_worker()};
   Succession succession{desk.connections, desk.clients, desk.watch, desk.counters};
+
+  void inherit(const Estate& estate) {
+    std::vector<UniqueFd> channels;
+    channels.emplace_back(::dup(estate.channel.out.get()));
+    succession.inherit(std::move(channels));
+  }
 };
 
 TEST_CASE("succession: without a manager there is nobody to leave anything to") {
@@ -97,9 +97,7 @@ TEST_CASE("succession: what cannot be used costs its connections, and they count
   estate.leave(sealed_memfd("not a snapshot").get());
   estate.leave(estate.connection.first.get());
   Generation heir;
-  std::vector<UniqueFd> channels;
-  channels.emplace_back(::dup(estate.channel.out.get()));
-  heir.succession.inherit(std::move(channels));
+  heir.inherit(estate);
   CHECK(heir.desk.clients.served() == 0);
   CHECK(heir.desk.counters.restarts == 0);
   CHECK(heir.desk.counters.lost == 1);
@@ -118,9 +116,7 @@ TEST_CASE("succession: one that is missing or makes no sense costs no other, and
   estate.leave(senseless.connection.first.get());
   estate.leave(estate.connection.first.get());
   Generation heir;
-  std::vector<UniqueFd> channels;
-  channels.emplace_back(::dup(estate.channel.out.get()));
-  heir.succession.inherit(std::move(channels));
+  heir.inherit(estate);
   CHECK(heir.desk.clients.served() == 1);
   CHECK(heir.desk.counters.restarts == 1);
   CHECK(heir.desk.counters.carried == 1);

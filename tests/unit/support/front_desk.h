@@ -18,6 +18,12 @@
 
 namespace pool_server {
 
+inline Options one_worker() {
+  Options options;
+  options.min_workers = options.max_workers = 1;
+  return options;
+}
+
 // All that stands between clients and workers, without the process round it: no signals, no
 // service manager. Its rounds end as the server's do.
 struct FrontDesk final : EventSource {
