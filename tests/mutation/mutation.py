@@ -1,12 +1,13 @@
 """Breaks the code in small ways, one at a time, and looks whether a test notices.
 
-  mutation.py [--count N] [--seed N] [--jobs N] [--in PREFIX]... [--list] [--only MUTANT]...
+  mutation.py [--count N] [--seed N] [--jobs N] [--in PREFIX]... [--list] [--only MUTANT]... [--thorough]
 
 A mutant is FILE:LINE:NUMBER, the NUMBER-th small change that can be made in that line: a comparison turned or off by one, a
 condition turned, `and` for `or`, a call left out, a number off by one, the lesser for the greater. COUNT of them are taken by
 chance from src/core, pool, net and server (or where the path begins with a PREFIX), the same for the same SEED. Each is
 made in a copy of the tree, which is built anew as far as need be; then the unit tests are run, and if these hold, those of the
-whole server, until one fails. All of them are run once without a mutant before: they must hold.
+whole server that are quick (all, to be THOROUGH), until one fails. All of them are run once without a mutant before: they must
+hold.
 
 What is known to change nothing that anybody could see stands in harmless.txt, with the reason, and is left out.
 Exit status 1: a mutant survived that does not stand there.
@@ -31,7 +32,8 @@ from pathlib import Path
 TOP = Path(__file__).parents[2]
 HARMLESS = Path(__file__).with_name("harmless.txt")
 FLOORS = ("src/core/", "src/pool/", "src/net/", "src/server/")
-SUITES = (["unit"], ["requirements", "hard-cases"], ["integration", "handover", "overload"])
+SUITES = (["unit"], ["requirements", "hard-cases"], ["integration"])  # as of tools/test --quick
+MORE_SUITES = (["overload", "handover"], ["programs", "isolate", "monitor", "handlers", "flood"])
 TRIES = 3  # of a suite
 KILLED, SURVIVED, NOT_BUILT = "killed", "SURVIVED", "not built"
 # A pattern, and what takes its place; all that spell one token in C++ as clang-format leaves it.
@@ -86,7 +88,8 @@ def all_mutants(prefixes):
 class Workshop:
     """A copy of the tree with a build of its own."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, suites):
+        self.suites = suites
         self.tree = Path(directory) / "tree"
         files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=TOP, check=True,
                                capture_output=True).stdout.decode().split("\0")
@@ -122,7 +125,7 @@ class Workshop:
 
     def failing_test(self):
         """The first that is found; empty: all hold. What fails but once on a busy machine has noticed nothing."""
-        for suites in SUITES:
+        for suites in self.suites:
             chosen = [argument for suite in suites for argument in ("--suite", suite)]
             for _ in range(TRIES):
                 if self.holds("--maxfail", "1", *chosen):
@@ -144,9 +147,9 @@ class Workshop:
 _workshop = _all_are_open = None
 
 
-def open_workshop(directory, all_are_open):
+def open_workshop(directory, suites, all_are_open):
     global _workshop, _all_are_open  # one in each process
-    _workshop = Workshop(Path(directory) / str(os.getpid()))
+    _workshop = Workshop(Path(directory) / str(os.getpid()), suites)
     _all_are_open = all_are_open
 
 
@@ -169,6 +172,7 @@ def main():
     parser.add_argument("--in", action="append", dest="prefixes")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--only", action="append", default=[])
+    parser.add_argument("--thorough", action="store_true")
     options = parser.parse_args()
     found = all_mutants(options.prefixes or FLOORS)
     if options.only:
@@ -183,7 +187,8 @@ def main():
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="pool-server-mutation-"))
         os.chmod(directory, 0o755)  # some tests run the server as another user
-        pool = stack.enter_context(multiprocessing.Pool(options.jobs, open_workshop, [directory, multiprocessing.Barrier(options.jobs)]))
+        pool = stack.enter_context(multiprocessing.Pool(options.jobs, open_workshop, [
+            directory, SUITES + (MORE_SUITES if options.thorough else ()), multiprocessing.Barrier(options.jobs)]))
         for by in pool.map(try_none, range(options.jobs), chunksize=1):
             if by:
                 sys.exit(f"{by} fails as it is, or with {options.jobs} at once: nothing can be said of mutants")
