@@ -66,15 +66,22 @@ TEST_CASE("clients: one peer has so many connections, and its place again when o
 }
 
 TEST_CASE("clients: a limit for a peer counts those who came before it was set") {
-  FrontDesk desk(one_worker());
+  Options options = one_worker();
+  options.max_connections = 1;
+  FrontDesk desk(options);
   Client first = desk.connect();
-  Client second = desk.connect();
-  CHECK(desk.serves(2));
+  CHECK(desk.serves(1));
+  Client refused = desk.connect();
+  CHECK(desk.hears(refused, "ERROR: too many connections\n"));
   Options wanted = desk.options;
+  wanted.max_connections = 10;
   wanted.max_connections_per_peer = 2;
   desk.clients.make_room_to_reconfigure(wanted);
   desk.options = wanted;
   desk.clients.reconfigure();
+  Client second = desk.connect();
+  second.send("a\n");
+  CHECK(desk.hears(second, "result: a\n"));
   Client third = desk.connect();
   CHECK(desk.hears(third, "ERROR: too many connections from this client\n"));
   desk.options.max_connections_per_peer = 0;
