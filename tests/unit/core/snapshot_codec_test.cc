@@ -200,6 +200,44 @@ TEST_CASE("snapshot: one connection that does not fit is left out, and no other"
   CHECK((decoded(file.text()) == Snapshot{{7}, {small, some_connection(3)}}));
 }
 
+// A file of which one write fails, though the next do not.
+struct FailingOnce final : SnapshotFile {
+  explicit FailingOnce(int successes) : left(successes) {}
+  std::uint64_t size() const override { return text.size(); }
+  bool write(std::uint64_t at, std::string_view bytes) override {
+    return left-- != 0 && text.write(at, bytes);
+  }
+  void read(std::uint64_t at, std::span<char> to) const override { text.read(at, to); }
+
+  SnapshotText text;
+  int left;
+};
+
+TEST_CASE("snapshot: a write that fails once costs the one that it is of, and all of that") {
+  constexpr std::size_t kOf = 3;
+  Snapshot all{{7}, {}};
+  for (std::size_t i = 0; i < kOf; ++i) {
+    CarriedConnection connection = some_connection(i + 1);
+    connection.undecoded.assign(100'000, 'u');  // several pieces
+    connection.unsent.assign(100'000, 's');
+    all.connections.push_back(std::move(connection));
+  }
+  bool failed = true;
+  for (int at = 2; failed; ++at) {  // those of the totals come first
+    CAPTURE(at);
+    FailingOnce file(at);
+    SnapshotWriter writer(file, all.totals);
+    Snapshot kept{{7}, {}};
+    for (const CarriedConnection& connection : all.connections) {
+      if (writer.add(connection)) kept.connections.push_back(connection);
+    }
+    CHECK(kept.connections.size() >= kOf - 1);
+    if (!writer.finish()) REQUIRE(writer.finish());  // of the end itself
+    CHECK((decoded(file.text.text()) == kept));
+    failed = file.left < 0;
+  }
+}
+
 TEST_CASE("snapshot: one that has no room at all is none") {
   for (std::size_t room : {0U, 20U, 40U}) {
     CAPTURE(room);

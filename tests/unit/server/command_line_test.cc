@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/config_file.h"
@@ -76,6 +78,61 @@ TEST_CASE("command line: every setting") {
   CHECK(options.log_level == LogLevel::kDebug);
   CHECK(options.listen == Arguments{"/run/a.sock", "127.0.0.1:80", "[::1]:81"});
   CHECK(options.port == 8080);
+}
+
+// All of them get `text`, but for one that gets `value`: its own member and no other has it.
+template <class Member>
+void check_each(const std::vector<std::pair<std::string, Member Options::*>>& settings,
+                const std::string& text, const std::string& value, Member expected) {
+  for (const auto& setting : settings) {
+    CAPTURE(setting.first);
+    Arguments arguments;
+    for (const auto& other : settings) {
+      arguments.push_back("--" + other.first + "=" + (other == setting ? value : text));
+    }
+    const Options options = parsed(arguments);
+    for (const auto& other : settings) {
+      CHECK((options.*other.second == expected) == (other == setting));
+    }
+  }
+}
+
+TEST_CASE("command line: each setting is its own") {
+  check_each<TimeUs>({{"task-timeout", &Options::task_timeout},
+                      {"worker-idle-timeout", &Options::worker_idle_timeout},
+                      {"queue-timeout", &Options::queue_timeout},
+                      {"queue-target", &Options::queue_target},
+                      {"kill-grace", &Options::kill_grace},
+                      {"line-timeout", &Options::line_timeout},
+                      {"send-timeout", &Options::send_timeout},
+                      {"idle-timeout", &Options::idle_timeout},
+                      {"drain-timeout", &Options::drain_timeout},
+                      {"handover-wait", &Options::handover_wait}},
+                     "3s", "7s", 7'000'000);
+  check_each<std::size_t>({{"queue-capacity", &Options::queue_capacity},
+                           {"max-inflight-per-connection", &Options::max_inflight_per_connection},
+                           {"worker-max-tasks", &Options::worker_max_tasks},
+                           {"max-connections", &Options::max_connections},
+                           {"max-connections-per-peer", &Options::max_connections_per_peer}},
+                          "30", "70", 70);
+  check_each<std::size_t>({{"worker-max-memory", &Options::worker_max_memory},
+                           {"worker-memory-limit", &Options::worker_memory_limit},
+                           {"max-memory", &Options::max_memory}},
+                          "64MiB", "100MiB", std::size_t{100} << 20);
+  check_each<std::size_t>({{"max-reply", &Options::max_reply},
+                           {"max-line", &Options::max_line},
+                           {"max-unsent", &Options::max_unsent}},
+                          "2KiB", "3KiB", 3072);
+  check_each<unsigned>({{"agent-full-rate", &Options::agent_full_rate},
+                        {"max-stuck-workers", &Options::max_stuck_workers}},
+                       "3", "4", 4);
+  const std::vector<std::pair<std::string, bool Options::*>> switches = {
+      {"isolate", &Options::isolate},
+      {"proxy-protocol", &Options::proxy_protocol},
+      {"preserve-connections", &Options::preserve_connections},
+      {"log-connections", &Options::log_connections}};
+  check_each<bool>(switches, "no", "yes", true);
+  check_each<bool>(switches, "yes", "no", false);
 }
 
 TEST_CASE("command line: one number of workers is a fixed pool") {
