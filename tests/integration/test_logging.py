@@ -169,6 +169,21 @@ class Journal(JournalTestCase):
         self.assertTrue(computed)
         self.assertEqual({r["PRIORITY"] for r in computed}, {"7"})
 
+    def test_ids_to_alert_on(self):
+        """Fails when what is to be alerted on has no id, what is not has one, or who counts by ids counts a note of the count."""
+        server, journal, _ = self.start_with_journal("stderr", "--task-timeout=10ms")
+        found = self.records(journal)
+        client = self.connect(server)
+        client.send(*["sleep 500"] * 8)
+        self.assertEqual(client.lines(8), ["ERROR: timed out after 10 ms"] * 8)
+        wait_until(lambda: found.extend(self.records(journal)) or found[-1].get("POOL_SERVER_LEFT_OUT") == "7",
+                   "the others are counted")
+        by_event = {record["POOL_SERVER_EVENT"]: record for record in found[:-1]}
+        self.assertEqual(by_event["task-timeout"]["MESSAGE_ID"], "7435456a707c4605b8381466377c2c5d")
+        self.assertNotIn("POOL_SERVER_LEFT_OUT", by_event["task-timeout"])
+        self.assertNotIn("MESSAGE_ID", by_event["listening"])
+        self.assertEqual((found[-1]["POOL_SERVER_EVENT"], "MESSAGE_ID" in found[-1]), ("task-timeout", False))
+
     def test_stderr_is_something_else(self):
         """Fails when the journal is used although stderr was redirected, as by `systemd-run ... 2>file`."""
         server, journal, stderr = self.start_with_journal("1:2")
