@@ -67,6 +67,20 @@ TEST_CASE("configuration text: the forms of a setting") {
   CHECK_FALSE(lines_of("x=\"[a]\"")[0].is_list);
 }
 
+TEST_CASE("configuration text: a name is of letters, then of digits and hyphens, too") {
+  constexpr std::string_view kLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  for (char byte = '!'; byte <= '~'; ++byte) {
+    if (byte == '=' || byte == '#' || byte == ';') continue;  // the end of a name; a comment
+    const std::string name(1, byte);
+    CAPTURE(name);
+    const bool is_letter = kLetters.find(byte) != std::string_view::npos;
+    const bool follows =
+        is_letter || std::string_view("0123456789-").find(byte) != std::string_view::npos;
+    CHECK((lines_of(name + "=1").at(0).name == name) == is_letter);
+    CHECK((lines_of("x" + name + "y=1").at(0).name == "x" + name + "y") == follows);
+  }
+}
+
 TEST_CASE("configuration text: what is none is a fault, and hides nothing") {
   // Fails when a line of which we cannot say what it means is taken or passed over.
   const std::string_view wrong[] = {
