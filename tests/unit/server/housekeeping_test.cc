@@ -3,7 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <string>
+#include <string_view>
 
 #include "support/fake_manager.h"
 #include "support/front_desk.h"
@@ -119,19 +121,40 @@ TEST_CASE("housekeeping: new limits hold at once") {
   CHECK(house.desk.driver.run_until([&] { return house.desk.pool.size() == 2; }));
 }
 
-TEST_CASE("housekeeping: a thread that cannot be had is tried again, a second later") {
+TEST_CASE("housekeeping: a thread that cannot be had is told, and tried again a second later") {
   House house(options_for(1, 2));
-  Client client = house.desk.connect();
-  TimeUs failed_at = 0;
-  {
-    const ThreadLimit none(0);
-    client.send("wait\nwait\n");
-    CHECK(house.desk.driver.run_until([&] { return !house.desk.pool.start_failure().empty(); }));
-    failed_at = monotonic_now();
+  FrontDesk& desk = house.desk;
+  const auto log = pipe_pair();
+  ::fcntl(log.first.get(), F_SETFL, O_NONBLOCK);
+  const ScopedRedirection redirection(STDERR_FILENO, log.second.get());
+  log::set_up(LogLevel::kWarning);
+  const auto told = [&log] {
+    std::array<char, 4096> text{};
+    const ssize_t size = ::read(log.first.get(), text.data(), text.size());
+    return size > 0 &&
+           std::string_view(text.data(), static_cast<std::size_t>(size))
+                   .find("cannot start a worker, going on with 1") != std::string_view::npos;
+  };
+  // A failure that comes after a success is news again.
+  for (int time = 0; time < 2; ++time) {
+    CAPTURE(time);
+    Client client = desk.connect();
+    TimeUs failed_at = 0;
+    {
+      const ThreadLimit none(0);
+      client.send("until-stopped\nuntil-stopped\n");
+      CHECK(desk.driver.run_until([&] { return !desk.pool.start_failure().empty(); }));
+      failed_at = monotonic_now();
+    }
+    CHECK(desk.pool.size() == 1);
+    CHECK(told());
+    CHECK(desk.driver.run_until([&] { return desk.pool.size() == 2; }));
+    CHECK(monotonic_now() - failed_at >= 900'000);
+    CHECK_FALSE(told());
+    client.break_off();
+    CHECK(desk.driver.run_until([&] { return desk.pool.size() == 1; }));
   }
-  CHECK(house.desk.pool.size() == 1);
-  CHECK(house.desk.driver.run_until([&] { return house.desk.pool.size() == 2; }));
-  CHECK(monotonic_now() - failed_at >= 900'000);
+  log::set_level(LogLevel::kError);
 }
 
 }  // namespace
