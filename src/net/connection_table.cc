@@ -42,4 +42,11 @@ void ConnectionTable::reap() {
   buried_.clear();
 }
 
+void ConnectionTable::clear() {
+  slots_.clear();
+  free_.clear();
+  buried_.clear();
+  open_ = 0;
+}
+
 }  // namespace pool_server

@@ -22,6 +22,8 @@ class ConnectionTable {
   // memory.
   void bury(Connection& connection);
   void reap();  // end of the round
+  // At the very end, when their host goes: without a word to it.
+  void clear();
 
   std::size_t open() const { return open_; }
   std::size_t slots() const { return slots_.size(); }  // ids name slots below this

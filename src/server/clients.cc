@@ -41,6 +41,12 @@ Clients::Clients(const Options& options, EventLoop& loop, Timers& timers,
   reconfigure();
 }
 
+Clients::~Clients() {
+  timers().disarm(retry_accept_);
+  timers().disarm(retry_starved_);
+  connections_.clear();  // each of them has us as its host
+}
+
 std::string Clients::id_of(const Connection& connection) {
   return std::to_string(connection.serial());
 }

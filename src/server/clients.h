@@ -23,6 +23,9 @@ class Clients final : public ConnectionHost, public ListenerHost {
  public:
   Clients(const Options& options, EventLoop& loop, Timers& timers, ConnectionTable& connections,
           Admission& admission, ReplyRouter& router, Counters& counters);
+  Clients(const Clients&) = delete;
+  Clients& operator=(const Clients&) = delete;
+  ~Clients();  // with all connections
 
   void listen(std::vector<ListeningSocket> sockets);
 

@@ -174,10 +174,10 @@ class Journal(JournalTestCase):
         server, journal, _ = self.start_with_journal("stderr", "--task-timeout=10ms")
         found = self.records(journal)
         client = self.connect(server)
-        client.send(*["sleep 500"] * 8)
-        self.assertEqual(client.lines(8), ["ERROR: timed out after 10 ms"] * 8)
-        wait_until(lambda: found.extend(self.records(journal)) or found[-1].get("POOL_SERVER_LEFT_OUT") == "7",
-                   "the others are counted")
+        client.send(*["sleep 500"] * 2)
+        self.assertEqual(client.lines(2), ["ERROR: timed out after 10 ms"] * 2)
+        wait_until(lambda: found.extend(self.records(journal)) or found[-1].get("POOL_SERVER_LEFT_OUT") == "1",
+                   "the other is counted")
         by_event = {record["POOL_SERVER_EVENT"]: record for record in found[:-1]}
         self.assertEqual(by_event["task-timeout"]["MESSAGE_ID"], "7435456a707c4605b8381466377c2c5d")
         self.assertNotIn("POOL_SERVER_LEFT_OUT", by_event["task-timeout"])

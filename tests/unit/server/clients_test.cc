@@ -156,16 +156,16 @@ TEST_CASE("clients: who does not complete a line in time hears so") {
 TEST_CASE("clients: who does not read its replies is cut off") {
   Options options = one_worker();
   options.send_timeout = 50'000;
-  options.max_line = 1 << 20;
   FrontDesk desk(options);
   Client client = desk.connect();
   const int small = 4096;
   ::setsockopt(client.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
   bool closed = false;
-  const std::string line(100'000, 'x');
+  std::string lines;  // whatever piece of them is sent, there are ends of lines in it
+  for (int i = 0; i < 100; ++i) lines += std::string(1'000, 'x') + "\n";
   CHECK(desk.driver.run_until([&] {
     try {
-      if (desk.counters.slow_readers == 0 && !closed) client.send(line + "\n");
+      if (desk.counters.slow_readers == 0 && !closed) client.send(lines);
     } catch (const std::system_error& error) {
       closed = error.code().value() != EAGAIN;
     }
@@ -178,12 +178,11 @@ TEST_CASE("clients: newcomers wait in the backlog while there is no descriptor")
   FrontDesk desk(one_worker());
   Client first = desk.connect();
   CHECK(desk.serves(1));
-  std::pair<UniqueFd, UniqueFd> spare = socket_pair();
   Client second = desk.connect();
   {
     const NoDescriptorsLeft limit;
     desk.driver.run_rounds(5);
-    CHECK(desk.clients.served() == 1);
+    CHECK(desk.driver.is_quiet());
   }
   second.send("a\n");
   CHECK(desk.hears(second, "result: a\n"));  // half a second later, at the latest
@@ -197,11 +196,13 @@ TEST_CASE("clients: a client that goes makes room for who waits, at once") {
   const NoDescriptorsLeft limit;
   desk.driver.run_rounds(5);
   CHECK(desk.clients.served() == 1);
+  CHECK(desk.driver.is_quiet());
   first.leave();  // two descriptors, of which the server needs one
+  CHECK(desk.driver.run_until([&] { return desk.connections.open() == 0; }));
+  desk.driver.run_rounds(2);
+  CHECK(desk.counters.accepted == 2);
   second.send("a\n");
-  const TimeUs before = monotonic_now();
   CHECK(desk.hears(second, "result: a\n"));
-  CHECK(monotonic_now() - before < 400'000);
 }
 
 TEST_CASE("clients: newcomers are left in the backlog, and served later") {

@@ -26,8 +26,9 @@ struct Fixture : DrainHost {
   virtual ~Fixture() = default;
 
   Begun begin_drain(Asked asked) override {
-    ++tries;
-    if (driver.loop.now() < memory_at) throw std::bad_alloc();
+    const TimeUs now = driver.loop.now();
+    if (tries++ == 0) memory_at_ = now + without_memory_for;
+    if (now < memory_at_) throw std::bad_alloc();
     begun.push_back(asked);
     return {.time = time_to_drain, .what = "draining"};
   }
@@ -53,7 +54,7 @@ struct Fixture : DrainHost {
 
   const bool all_are_announced;
   TimeUs time_to_drain = kHour;
-  TimeUs memory_at = 0;  // before that, there is none
+  TimeUs without_memory_for = 0;  // from the first try on
   bool work_left = true;
   int tries = 0;
   std::vector<Asked> begun;
@@ -64,6 +65,9 @@ struct Fixture : DrainHost {
   SignalFd signals{SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGRTMIN};
   LoopDriver driver;
   Drain drain{signals, driver.loop, driver.timers, *this, all_are_announced};
+
+ private:
+  TimeUs memory_at_ = 0;
 };
 
 struct Announced : Fixture {
@@ -148,7 +152,7 @@ TEST_CASE_FIXTURE(Fixture, "drain: reload and lame duck are passed on, while it 
 }
 
 TEST_CASE_FIXTURE(Fixture, "drain: without memory it begins when there is some") {
-  memory_at = monotonic_now() + 20'000;
+  without_memory_for = 20'000;
   send({SIGUSR1, SIGTERM});
   CHECK(drain.draining());
   CHECK(driver.run_until([this] { return !begun.empty(); }));
@@ -159,7 +163,7 @@ TEST_CASE_FIXTURE(Fixture, "drain: without memory it begins when there is some")
 
 TEST_CASE_FIXTURE(Fixture, "drain: its time counts from the signal, however late it begins") {
   time_to_drain = 10'000;
-  memory_at = monotonic_now() + 100'000;
+  without_memory_for = 100'000;
   send({SIGTERM});
   CHECK(driver.run_until([this] { return !begun.empty(); }));
   CHECK_FALSE(drain.draining());

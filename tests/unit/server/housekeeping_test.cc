@@ -10,6 +10,7 @@
 #include "support/fake_manager.h"
 #include "support/front_desk.h"
 #include "support/wrapped_pthread.h"
+#include "sys/service_manager.h"
 
 namespace pool_server {
 namespace {
@@ -53,6 +54,7 @@ struct House {
 
   bool changes = false;
   const ScopedVariable interval{"WATCHDOG_USEC", "20000"};
+  const ScopedVariable whose{"WATCHDOG_PID", std::nullopt};
   FakeManager manager;
   FrontDesk desk;
   Housekeeping housekeeping{desk.options, desk.driver.timers, desk.pool, desk.admission,
@@ -66,7 +68,7 @@ TEST_CASE("housekeeping: STATUS is told when it has changed, and once a second a
   CHECK(house.heard("STATUS=") == 1);
   house.changes = true;
   const TimeUs before = monotonic_now();
-  CHECK(house.desk.driver.run_until([&] { return house.heard("STATUS=") == 3; }));
+  CHECK(house.desk.driver.run_until([&] { return house.heard("STATUS=") >= 3; }));
   CHECK(monotonic_now() - before >= 1'000'000);
 }
 
@@ -78,9 +80,13 @@ TEST_CASE("housekeeping: the watchdog is fed while the pool gets on, and no long
   Client client = house.desk.connect();
   client.send("wait\nnext\n");
   CHECK(house.desk.driver.run_until([&] { return house.desk.watch.pool_is_stuck(); }));
-  house.run_for(50'000);  // what it ended before counts until it is looked at again
+  house.run_for(50'000);              // what it ended before counts until it is looked at again
+  service_manager::notify("MARK=1");  // the manager hears one after the other
+  CHECK(house.desk.driver.run_until([&] { return house.heard("MARK=1") == 1; }));
   const auto fed = house.heard("WATCHDOG=1");
   house.run_for(100'000);
+  service_manager::notify("MARK=2");
+  CHECK(house.desk.driver.run_until([&] { return house.heard("MARK=2") == 1; }));
   CHECK(house.heard("WATCHDOG=1") == fed);
   house.desk.script.gate.open();
   CHECK(house.desk.driver.run_until([&] { return house.heard("WATCHDOG=1") > fed + 3; }));
@@ -144,12 +150,12 @@ TEST_CASE("housekeeping: a thread that cannot be had is told, and tried again a 
       const ThreadLimit none(0);
       client.send("until-stopped\nuntil-stopped\n");
       CHECK(desk.driver.run_until([&] { return !desk.pool.start_failure().empty(); }));
-      failed_at = monotonic_now();
+      failed_at = desk.driver.loop.now();
     }
     CHECK(desk.pool.size() == 1);
     CHECK(told());
     CHECK(desk.driver.run_until([&] { return desk.pool.size() == 2; }));
-    CHECK(monotonic_now() - failed_at >= 900'000);
+    CHECK(monotonic_now() - failed_at >= 1'000'000);
     CHECK_FALSE(told());
     client.break_off();
     CHECK(desk.driver.run_until([&] { return desk.pool.size() == 1; }));

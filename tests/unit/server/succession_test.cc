@@ -142,7 +142,7 @@ TEST_CASE("succession: a start that fails leaves all to the next one") {
   {
     Generation second;
     const NoDescriptorsLeft limit;
-    CHECK_THROWS(second.succession.inherit(std::move(stored)));
+    CHECK_THROWS_AS(second.succession.inherit(std::move(stored)), std::system_error);
     CHECK(second.desk.clients.served() == 0);
   }
   CHECK_FALSE(client.listen());
