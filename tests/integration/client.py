@@ -7,7 +7,7 @@ import struct
 import threading
 import time
 
-from timing import PATIENCE
+from timing import PATIENCE, SLOWDOWN
 
 
 def encode(line):
@@ -54,13 +54,13 @@ class Client:
         threading.Thread(target=run, daemon=True).start()
 
     def send_until_blocked(self, data, limit, quiet=1.0):
-        """Sends data over and over until the server takes no more for `quiet` seconds, or limit bytes.
+        """Sends data over and over until the server takes no more for `quiet` seconds, stretched, or limit bytes.
 
         Returns the number of bytes sent; whole repetitions plus perhaps a part of one.
         """
         sent = 0
         while sent < limit:
-            if not select.select([], [self.socket], [], quiet)[1]:
+            if not select.select([], [self.socket], [], quiet * SLOWDOWN)[1]:
                 break
             offset = sent % len(data)
             try:
