@@ -6,19 +6,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "must.h"
+
 namespace {
 
 using namespace pool_server;
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 std::vector<ConfigLine> lines_of(std::string_view text) {
   ConfigReader reader(text);

@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
+
+#include "must.h"
 
 namespace {
 
@@ -17,10 +18,6 @@ using Found = FrameDecoder::Found;
 
 constexpr std::size_t kLongest = 40;
 constexpr std::size_t kHeader = 9;
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 struct Result {
   Found found = Found::kNothing;

@@ -7,22 +7,18 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "monitor/endpoints.h"
+#include "must.h"
 
 extern "C" const pool_server::HttpModule pool_server_http_module;
 
 namespace {
 
 using namespace pool_server;
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 // Of a server that does nothing.
 struct Source final : MonitorSource {

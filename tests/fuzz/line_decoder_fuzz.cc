@@ -6,20 +6,17 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "must.h"
 
 namespace {
 
 using namespace pool_server;
 
 const std::string kTooLong = "\n";  // no line has this text
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 std::vector<std::string> naive_lines(std::string_view stream, std::size_t max_line) {
   std::vector<std::string> lines;

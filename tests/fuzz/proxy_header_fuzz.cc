@@ -5,17 +5,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
+
+#include "must.h"
 
 namespace {
 
 using namespace pool_server;
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 }  // namespace
 

@@ -7,17 +7,14 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <stdexcept>
 #include <string_view>
+
+#include "must.h"
 
 namespace {
 
 using namespace pool_server::views;
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 void must_be_plain(std::string_view text) {
   must(std::ranges::none_of(text, [](unsigned char byte) { return byte < 0x20 || byte == 0x7f; }));

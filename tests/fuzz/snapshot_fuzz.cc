@@ -2,19 +2,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "../unit/support/snapshot_text.h"
+#include "must.h"
 
 namespace {
 
 using namespace pool_server;
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 void decode_must_be_sound(std::string_view bytes) {
   std::string fault;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -15,14 +14,11 @@
 #include "core/ip_address.h"
 #include "core/metrics.h"
 #include "core/units.h"
+#include "must.h"
 
 namespace {
 
 using namespace pool_server;
-
-void must(bool holds) {
-  if (!holds) std::abort();
-}
 
 void sizes_and_times(std::string_view text) {
   if (const auto size = parse_size(text)) must(parse_size(format_size(*size)) == size);

@@ -29,7 +29,7 @@ from hypothesis import HealthCheck, seed, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from hypothesis.stateful import RuleBasedStateMachine, consumes, Bundle, invariant, rule  # noqa: E402
 from hypothesis.stateful import run_state_machine_as_test  # noqa: E402
-from harness import BINARY, sanitizer  # noqa: E402
+from harness import plugin, sanitizer  # noqa: E402
 from manager import RestartTestCase  # noqa: E402
 from timing import SLOWDOWN, wait_until  # noqa: E402
 
@@ -312,7 +312,7 @@ class UnrulyHistories(Histories):
 
     guests = Histories.guests
     handler = staticmethod(unruly)
-    own_settings = (f"handler={Path(BINARY).parents[1] / 'tests/plugins/unruly.so'}\nisolate=yes\nkill-grace=20ms\n"
+    own_settings = (f"handler={plugin('unruly')}\nisolate=yes\nkill-grace=20ms\n"
                     f"task-timeout={TASK_TIMEOUT}ms\n")
 
     @rule(guest=guests, batch=st.lists(st.tuples(lines, st.one_of(crash, lines)), max_size=5), last=st.one_of(crash, hang, lines))

@@ -31,6 +31,11 @@ USAGE_ERROR = 2
 RUNTIME_ERROR = 1
 
 
+def plugin(name):
+    """The path of one of the tests' plug-ins, as built beside the server."""
+    return str(Path(BINARY).parents[1] / "tests/plugins" / f"{name}.so")
+
+
 def sanitizer():
     """The sanitizer the binary was built with: "address", "thread", "undefined" or None."""
     with open(BINARY, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:

@@ -3,8 +3,7 @@
 import math
 import random
 
-from harness import RUNTIME_ERROR, ServerTestCase, run_to_end
-from test_plugins import plugin
+from harness import RUNTIME_ERROR, ServerTestCase, plugin, run_to_end
 from timing import Stopwatch
 
 SUDOKU = plugin("sudoku")

@@ -8,11 +8,10 @@ import threading
 from pathlib import Path
 
 from client import Client
-from harness import RUNTIME_ERROR, USAGE_ERROR, ServerTestCase, run_to_end, sanitizer
+from harness import RUNTIME_ERROR, USAGE_ERROR, ServerTestCase, plugin, run_to_end, sanitizer
 from manager import RestartTestCase
 from procfs import Process
 from test_logging import JournalTestCase
-from test_plugins import plugin
 from test_program import RecyclingMixin, children, is_alive, state
 from timing import SLOWDOWN, Stopwatch, wait_until
 

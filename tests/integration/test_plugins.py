@@ -6,14 +6,10 @@ import signal
 import tempfile
 from pathlib import Path
 
-from harness import BINARY, RUNTIME_ERROR, USAGE_ERROR, ServerTestCase, run_to_end, sanitizer
+from harness import RUNTIME_ERROR, USAGE_ERROR, ServerTestCase, plugin, run_to_end, sanitizer
 from notify import NotifySocket
 from test_logging import JournalTestCase
 from timing import wait_until
-
-
-def plugin(name):
-    return str(Path(BINARY).parents[1] / "tests/plugins" / f"{name}.so")
 
 
 class PluginTestCase(ServerTestCase):

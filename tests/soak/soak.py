@@ -32,7 +32,7 @@ options = parser.parse_args()
 os.environ["POOL_SERVER_BINARY"] = str(Path(options.server).resolve(strict=True))
 
 from client import Client  # noqa: E402
-from harness import BINARY, sanitizer  # noqa: E402
+from harness import plugin, sanitizer  # noqa: E402
 from http_client import ask, connect, read_all  # noqa: E402
 from manager import RestartTestCase  # noqa: E402
 from procfs import Process  # noqa: E402
@@ -47,7 +47,6 @@ WARM_UP = 0.3  # of the time, in which memory is first used
 SKIPPED = 77  # of meson
 MAX_LINE = 10_000
 STATS = re.compile(r"stats: \S+=\S+( \S+=\S+)+")
-LEAKING = Path(BINARY).parents[1] / "tests/plugins/unruly.so"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +119,7 @@ class Soak(RestartTestCase):
         self.staying = [self.meet(kind) for _ in range(STAYING // 2) for kind in self.addresses]
 
     def configure(self, workers=WORKERS, queue_capacity=1000):
-        handler = LEAKING if options.leak else "drill"
+        handler = plugin("unruly") if options.leak else "drill"
         lines = [f"handler={handler}", f"workers={workers}", f"max-line={MAX_LINE}", f"queue-capacity={queue_capacity}",
                  f"monitor={self.monitor}", f"agent={self.agent}"]
         Path(self.config).write_text("\n".join([*lines, *self.settings]) + "\n")

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <sstream>
 #include <string>
 
 #include "core/server_metrics.h"
@@ -186,14 +187,11 @@ TEST_CASE("state: all of it is told, each number in its place") {
 }
 
 TEST_CASE("metrics of a server: all of it is told, each number in its place") {
-  const std::string text =
-      render_metrics(metrics_of(full_of_numbers()), MetricsFormat::kPrometheus);
+  std::istringstream text(
+      render_metrics(metrics_of(full_of_numbers()), MetricsFormat::kPrometheus));
   std::string samples;
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = text.find('\n', at);
-    const std::string line = text.substr(at, end + 1 - at);
-    if (line[0] != '#' && line.find("_bucket") == std::string::npos) samples += line;
-    at = end + 1;
+  for (std::string line; std::getline(text, line);) {
+    if (line[0] != '#' && line.find("_bucket") == std::string::npos) samples += line + "\n";
   }
   CHECK(samples == R"(pool_server_build_info{version="1.2.3",handler="digest"} 1
 pool_server_state{state="serving"} 0

@@ -107,8 +107,7 @@ TEST_CASE("clients: where requests are refused, what does not fit is told so") {
 }
 
 TEST_CASE("clients: whose connection breaks takes its requests along") {
-  Options options = one_worker();
-  FrontDesk desk(options);
+  FrontDesk desk(one_worker());
   Client client = desk.connect();
   client.send("wait\na\nb\n");
   CHECK(desk.driver.run_until(

@@ -8,7 +8,6 @@
 
 #include "server/inheritance.h"
 #include "support/fake_manager.h"
-#include "support/waiting.h"
 #include "sys/socket.h"
 
 namespace pool_server {
@@ -33,14 +32,6 @@ struct Connections {
     }
   }
 };
-
-bool was_removed(FakeManager& manager) {
-  return eventually([&manager] {
-    return std::ranges::any_of(manager.heard(), [](const std::string& message) {
-      return message.find("FDSTOREREMOVE=1") != std::string::npos;
-    });
-  });
-}
 
 TEST_CASE("handover: connections outlive the process, each with its own state") {
   FakeManager manager;
@@ -94,7 +85,7 @@ TEST_CASE("handover: without a manager, or one that keeps nothing, there is none
   }
   FakeManager forgetful(/*keeps=*/false);
   CHECK_FALSE(Handover::offer().has_value());
-  CHECK(was_removed(forgetful));  // in case it has kept it all the same
+  CHECK(forgetful.is_told_to_remove());  // in case it has kept it all the same
 }
 
 TEST_CASE("handover: a connection without a name in other processes is left out, and no other") {

@@ -3,12 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
-#include <string_view>
 
 #include "support/fake_manager.h"
 #include "support/front_desk.h"
+#include "support/log_pipe.h"
 #include "support/wrapped_pthread.h"
 #include "sys/service_manager.h"
 
@@ -130,16 +129,9 @@ TEST_CASE("housekeeping: new limits hold at once") {
 TEST_CASE("housekeeping: a thread that cannot be had is told, and tried again a second later") {
   House house(options_for(1, 2));
   FrontDesk& desk = house.desk;
-  const auto log = pipe_pair();
-  ::fcntl(log.first.get(), F_SETFL, O_NONBLOCK);
-  const ScopedRedirection redirection(STDERR_FILENO, log.second.get());
-  log::set_up(LogLevel::kWarning);
+  LogPipe log(LogLevel::kWarning);
   const auto told = [&log] {
-    std::array<char, 4096> text{};
-    const ssize_t size = ::read(log.first.get(), text.data(), text.size());
-    return size > 0 &&
-           std::string_view(text.data(), static_cast<std::size_t>(size))
-                   .find("cannot start a worker, going on with 1") != std::string_view::npos;
+    return log.read().find("cannot start a worker, going on with 1") != std::string::npos;
   };
   // A failure that comes after a success is news again.
   for (int time = 0; time < 2; ++time) {
@@ -160,7 +152,6 @@ TEST_CASE("housekeeping: a thread that cannot be had is told, and tried again a 
     client.break_off();
     CHECK(desk.driver.run_until([&] { return desk.pool.size() == 1; }));
   }
-  log::set_level(LogLevel::kError);
 }
 
 }  // namespace

@@ -2,45 +2,15 @@
 
 #include <doctest/doctest.h>
 
-#include <array>
 #include <regex>
 #include <string>
-#include <utility>
 
 #include "core/log_limiter.h"
-#include "support/descriptors.h"
+#include "support/log_pipe.h"
 #include "sys/clock.h"
 
 namespace pool_server {
 namespace {
-
-std::string read_all(int fd) {
-  std::string all;
-  std::array<char, 4096> buffer{};
-  for (ssize_t count; (count = ::read(fd, buffer.data(), buffer.size())) > 0;) {
-    all.append(buffer.data(), static_cast<std::size_t>(count));
-  }
-  return all;
-}
-
-// A log whose reader reads when it is told to.
-class Pipe {
- public:
-  explicit Pipe(LogLevel level) {
-    ::fcntl(ends_.first.get(), F_SETFL, O_NONBLOCK);
-    log::set_up(level);
-  }
-  Pipe(const Pipe&) = delete;
-  Pipe& operator=(const Pipe&) = delete;
-  ~Pipe() {
-    log::set_level(LogLevel::kError);
-  }  // what other tests log goes to a pipe without a reader
-  std::string read() { return read_all(ends_.first.get()); }
-
- private:
-  std::pair<UniqueFd, UniqueFd> ends_ = pipe_pair();
-  ScopedRedirection redirection_{STDERR_FILENO, ends_.second.get()};
-};
 
 std::size_t count_of(const std::string& text, const std::string& what) {
   std::size_t count = 0;
@@ -61,7 +31,7 @@ std::size_t told_lost(const std::string& text) {
 
 TEST_CASE("log: lines that nobody takes are counted and told, whatever the level") {
   for (const LogLevel level : {LogLevel::kDebug, LogLevel::kError}) {
-    Pipe pipe(level);
+    LogPipe pipe(level);
     constexpr std::size_t kLines = 1'000;
     const std::string text(1'000, 'x');
     for (std::size_t i = 0; i < kLines; ++i) log::write(level, "connected", {}, text);
@@ -81,7 +51,7 @@ TEST_CASE("log: lines that nobody takes are counted and told, whatever the level
 }
 
 TEST_CASE("log: a reader that never comes back is asked for less and less often") {
-  Pipe pipe(LogLevel::kDebug);
+  LogPipe pipe(LogLevel::kDebug);
   for (std::size_t i = 0; i < 100; ++i) {
     log::write(LogLevel::kDebug, "read", {}, std::string(4'000, 'x'));
   }
@@ -95,7 +65,7 @@ TEST_CASE("log: a reader that never comes back is asked for less and less often"
 }
 
 TEST_CASE("log: a kind of line that repeats is left out and counted; one that is news is not") {
-  Pipe pipe(LogLevel::kInfo);
+  LogPipe pipe(LogLevel::kInfo);
   for (int i = 0; i < 100; ++i) {
     log::write(LogLevel::kInfo, "accept-resumed", {}, "again");
     log::write(LogLevel::kWarning, "worker-start-failed", {}, "no thread");
@@ -115,21 +85,21 @@ TEST_CASE("log: a kind of line that repeats is left out and counted; one that is
 }
 
 TEST_CASE("log: what is below the level is not counted as left out") {
-  Pipe pipe(LogLevel::kError);
+  LogPipe pipe(LogLevel::kError);
   for (int i = 0; i < 10; ++i) log::write(LogLevel::kWarning, "task-timeout", {}, "late");
   log::tell_all_missing();
   CHECK(pipe.read().empty());
 }
 
 TEST_CASE("log: a fault is one line, log or not") {
-  Pipe pipe(LogLevel::kError);
+  LogPipe pipe(LogLevel::kError);
   const ScopedVariable none("JOURNAL_STREAM", std::nullopt);
   log::write_fault("start-failed", "no luck");
   CHECK(pipe.read() == "pool-server: no luck\n");
 }
 
 TEST_CASE("log: what is kept for a monitor is in the server's own words, with what was left out") {
-  const Pipe pipe(LogLevel::kInfo);
+  const LogPipe pipe(LogLevel::kInfo);
   log::keep_recent();
   const std::size_t before = log::recent().lines().size();
   log::write(LogLevel::kInfo, "started", {}, "no warning");

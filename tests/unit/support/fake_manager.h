@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <mutex>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "support/descriptors.h"
+#include "support/waiting.h"
 #include "sys/thread.h"
 
 namespace pool_server {
@@ -31,6 +33,14 @@ class FakeManager {
   std::vector<std::string> heard() {
     const std::lock_guard lock(mutex_);
     return heard_;
+  }
+  // What it has stored, that is.
+  bool is_told_to_remove() {
+    return eventually([this] {
+      return std::ranges::any_of(heard(), [](const std::string& message) {
+        return message.find("FDSTOREREMOVE=1") != std::string::npos;
+      });
+    });
   }
   std::vector<UniqueFd> take_stored() {
     const std::lock_guard lock(mutex_);
