@@ -36,6 +36,13 @@ void ByteBuffer::adopt(std::string bytes) {
   taken_ = 0;
 }
 
+void ByteBuffer::exchange(std::string& bytes) {
+  assert(empty());
+  data_.clear();
+  taken_ = 0;
+  data_.swap(bytes);
+}
+
 void ByteBuffer::lend_storage(std::string storage) {
   assert(!has_storage() && empty());
   data_ = std::move(storage);

@@ -24,9 +24,14 @@ class ByteBuffer {
   std::string release();
   void adopt(std::string bytes);
 
+  // Takes up all of `bytes` at once, and gives its own storage for it, without copying: only while
+  // it is empty.
+  void exchange(std::string& bytes);
+
   bool has_storage() const { return data_.capacity() > kInlineCapacity; }
-  void lend_storage(std::string storage);  // only while it has none and is empty
-  std::string give_up_storage();           // only while it is empty
+  std::size_t storage() const { return data_.capacity(); }  // bytes
+  void lend_storage(std::string storage);                   // only while it has none and is empty
+  std::string give_up_storage();                            // only while it is empty
 
  private:
   static constexpr std::size_t kInlineCapacity = 15;  // libstdc++'s: such a string owns no memory

@@ -16,13 +16,14 @@ namespace pool_server {
 // others by one item each, not by all of its own. Pure; not thread-safe.
 //
 // The scheme is plain round robin over per-flow FIFOs (Nagle, "On Packet Switches With Infinite
-// Storage", RFC 970); items are the unit, since the cost of a task is not known beforehand.
-// Item carries `ConnectionId connection` and is linked through its own `Item* next`.
+// Storage", RFC 970); items are the unit, as they are cut so that each is about as much work.
+// Item carries `ConnectionId connection`, counts as `size()` against the capacity (1 and more), and
+// is linked through its own `Item* next`.
 //
-// Invariants: size() is the number of items in all flows; a flow with items is in the ring exactly
-// once; a flow without items is in the ring at most once (after cancel) and skipped there. Order
-// within one connection is kept. Nothing is allocated but the table of flows, which grows to the
-// highest slot seen or expected.
+// Invariants: size() is the sum of the sizes of the items in all flows; a flow with items is in the
+// ring exactly once; a flow without items is in the ring at most once (after cancel) and skipped
+// there. Order within one connection is kept. Nothing is allocated but the table of flows, which
+// grows to the highest slot seen or expected.
 template <class Item>
 class FairQueue {
  public:
@@ -35,7 +36,8 @@ class FairQueue {
   }
 
   std::size_t size() const { return size_; }
-  bool empty() const { return size_ == 0; }
+  std::size_t items() const { return items_; }
+  bool empty() const { return items_ == 0; }
   std::size_t capacity() const { return capacity_; }
   void set_capacity(std::size_t capacity) { capacity_ = capacity; }  // may be below size()
   std::size_t free() const { return size_ < capacity_ ? capacity_ - size_ : 0; }
@@ -47,14 +49,14 @@ class FairQueue {
   }
 
   void push(std::unique_ptr<Item> item) {
-    assert(free() > 0);
+    assert(free() >= item->size());
     Flow& flow = flow_of(item->connection);
     Item* added = item.release();
     added->next = nullptr;
     (flow.head == nullptr ? flow.head : flow.tail->next) = added;
     flow.tail = added;
     enter_ring(added->connection.slot);
-    ++size_;
+    count(*added);
   }
 
   // Gives back an item that was popped and not begun: it is the first of its connection again. Its
@@ -66,7 +68,7 @@ class FairQueue {
     if (flow.head == nullptr) flow.tail = added;
     flow.head = added;
     enter_ring(added->connection.slot);
-    ++size_;
+    count(*added);
   }
 
   // What pop() would give, still owned by the queue; null when empty.
@@ -85,7 +87,7 @@ class FairQueue {
     flow.head = item->next;
     item->next = nullptr;
     if (flow.head != nullptr) enter_ring(slot);
-    --size_;
+    count_out(*item);
     return item;
   }
 
@@ -99,7 +101,7 @@ class FairQueue {
     while (item != nullptr) {
       Item* following = std::exchange(item->next, nullptr);
       if (item->connection == connection) {
-        --size_;
+        count_out(*item);
         sink(std::unique_ptr<Item>(item));
       } else {  // an earlier or later owner of the same slot
         (flow.head == nullptr ? flow.head : flow.tail->next) = item;
@@ -120,7 +122,7 @@ class FairQueue {
       while (flow.head != nullptr && flow.head->accepted_at <= limit) {
         std::unique_ptr<Item> item(flow.head);
         flow.head = std::exchange(item->next, nullptr);
-        --size_;
+        count_out(*item);
         sink(std::move(item));
       }
       if (flow.head != nullptr) oldest = std::min(oldest, flow.head->accepted_at);
@@ -159,12 +161,22 @@ class FairQueue {
     return slot;
   }
 
+  void count(const Item& item) {
+    size_ += item.size();
+    ++items_;
+  }
+  void count_out(const Item& item) {
+    size_ -= item.size();
+    --items_;
+  }
+
   void skip_empty_flows() {
     while (ring_head_ != kNone && flows_[ring_head_].head == nullptr) leave_ring();
   }
 
   std::size_t capacity_;
   std::size_t size_ = 0;
+  std::size_t items_ = 0;
   std::vector<Flow> flows_;  // by connection slot
   std::uint32_t ring_head_ = kNone;
   std::uint32_t ring_tail_ = kNone;  // meaningful only while the ring is not empty

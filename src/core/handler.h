@@ -44,8 +44,8 @@ class Upcoming {
  public:
   // Fills `texts` with requests in the order in which handle() will be called with them, next after
   // those that were reserved before, none of them longer than `longest` bytes. Returns their
-  // number. They stay where they are, and are this worker's, until they are handled or no longer
-  // reserved.
+  // number. They are this worker's until they are handled or no longer reserved; the texts stay
+  // where they are until handle() returns.
   virtual std::size_t reserve(std::span<std::string_view> texts, std::size_t longest) = 0;
   // Only the first `count` of those that are reserved stay so: others may take the rest.
   virtual void keep_reserved(std::size_t count) noexcept = 0;
@@ -63,8 +63,7 @@ class Upcoming {
 // handle() is called on its worker only, one request at a time, so an implementation needs no locks
 // unless it shares state between its instances.
 //
-// handle() appends the reply's text to `reply` (empty on entry), without prefix or line end, never
-// gives its capacity away (a worker may have no other memory to answer with), and
+// handle() appends the reply's text to `reply` (empty on entry), without prefix or line end, and
 // says whether that text is a result or an error message. Control bytes in it reach the client as
 // '?'. A thrown exception answers the client with "ERROR: internal error"; its text is logged.
 class Handler {

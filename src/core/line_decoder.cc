@@ -6,21 +6,7 @@
 
 namespace pool_server {
 
-namespace {
-
-std::string_view without_cr(std::string_view line) {
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  return line;
-}
-
-// Too long for certain, even if a trailing CR should turn out to be part of the line end.
-bool certainly_too_long(std::string_view unfinished, std::size_t max_line) {
-  return without_cr(unfinished).size() > max_line;
-}
-
-}  // namespace
-
-std::optional<LineDecoder::Line> LineDecoder::next(std::string_view& input, std::size_t max_line) {
+std::optional<LineDecoder::Line> LineDecoder::go_on(std::string_view& input, std::size_t max_line) {
   if (auto line = held_line()) return line;
   drop_returned_line();
   while (!input.empty()) {
@@ -33,12 +19,7 @@ std::optional<LineDecoder::Line> LineDecoder::next(std::string_view& input, std:
       skipping_ = !complete;
       continue;
     }
-    if (partial_.empty() && complete) {  // the common case: nothing is copied
-      input.remove_prefix(end + 1);
-      const std::string_view line = without_cr(piece);
-      if (line.size() > max_line) return Line{.too_long = true, .text = {}};
-      return Line{.too_long = false, .text = line};
-    }
+    if (partial_.empty() && complete) return cut(input, end, max_line);
     // Keep no more than it takes to know that the line is too long.
     const std::size_t room = max_line + 2 > partial_.size() ? max_line + 2 - partial_.size() : 0;
     partial_.append(piece.substr(0, room));

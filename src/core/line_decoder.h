@@ -22,7 +22,13 @@ class LineDecoder {
 
   // Removes from the front of `input` what makes up the next line. Nullopt: all of `input` was
   // taken and no line is complete. `max_line` is in bytes without the line end.
-  std::optional<Line> next(std::string_view& input, std::size_t max_line);
+  std::optional<Line> next(std::string_view& input, std::size_t max_line) {
+    if (partial_.empty() && !skipping_ && !partial_returned_ && !held_) {  // nearly always
+      const std::size_t end = input.find('\n');
+      if (end != std::string_view::npos) return cut(input, end, max_line);
+    }
+    return go_on(input, max_line);
+  }
 
   // The line returned last was not taken: the next call, of either kind, returns it again.
   void hold(const Line& line);
@@ -44,6 +50,22 @@ class LineDecoder {
   void restore(std::string_view partial, bool skipping);
 
  private:
+  static std::string_view without_cr(std::string_view line) {
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    return line;
+  }
+  // A whole line of `input`, which ends at `end`: nothing is copied.
+  static Line cut(std::string_view& input, std::size_t end, std::size_t max_line) {
+    const std::string_view line = without_cr(input.substr(0, end));
+    input.remove_prefix(end + 1);
+    if (line.size() > max_line) return {.too_long = true, .text = {}};
+    return {.too_long = false, .text = line};
+  }
+  // Too long for certain, even if a trailing CR should turn out to be part of the line end.
+  static bool certainly_too_long(std::string_view unfinished, std::size_t max_line) {
+    return without_cr(unfinished).size() > max_line;
+  }
+  std::optional<Line> go_on(std::string_view& input, std::size_t max_line);
   std::optional<Line> held_line();
   void drop_returned_line();
   void drop_partial();

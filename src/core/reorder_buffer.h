@@ -10,10 +10,11 @@ namespace pool_server {
 
 // Puts results that come in any order back into the order of the requests. Pure.
 //
-// A sequence number is reserved for each request, answered or refused; put() files its result, and
-// take_next() gives the results back in the order of the reservations. Node is the result itself,
-// linked through its own `Node* next` and named by its `std::uint64_t sequence`, so that nothing is
-// allocated here and an idle connection holds four words.
+// A sequence number is reserved for each request, answered or refused; put() files the results of
+// one or of consecutive ones, and take_next() gives them back in the order of the reservations.
+// Node is the results themselves, linked through its own `Node* next`, which fill the places from
+// its `std::uint64_t sequence` up to its `end()`, so that nothing is allocated here and an idle
+// connection holds four words.
 //
 // Invariant: the held list is sorted by sequence, and every sequence in it is >= next_to_release_.
 template <class Node>
@@ -31,7 +32,7 @@ class ReorderBuffer {
   // Each reserved sequence is put exactly once.
   void put(std::unique_ptr<Node> owned) {
     Node* node = owned.release();
-    assert(node->sequence >= next_to_release_ && node->sequence < next_to_reserve_);
+    assert(node->sequence >= next_to_release_ && node->end() <= next_to_reserve_);
     // Results come nearly in order, so the place is nearly always the end.
     if (head_ == nullptr || tail_->sequence < node->sequence) {
       (head_ == nullptr ? head_ : tail_->next) = node;
@@ -41,18 +42,18 @@ class ReorderBuffer {
     }
     Node** link = &head_;
     while ((*link)->sequence < node->sequence) link = &(*link)->next;
-    assert((*link)->sequence != node->sequence);
+    assert((*link)->sequence >= node->end());
     node->next = *link;
     *link = node;
   }
 
-  // The next result in order, or null while it has not come.
+  // The next results in order, or null while they have not come.
   std::unique_ptr<Node> take_next() {
     if (next() == nullptr) return nullptr;
     std::unique_ptr<Node> node(head_);
     head_ = head_->next;
     node->next = nullptr;
-    ++next_to_release_;
+    next_to_release_ = node->end();
     return node;
   }
 
@@ -61,8 +62,8 @@ class ReorderBuffer {
     return head_ != nullptr && head_->sequence == next_to_release_ ? head_ : nullptr;
   }
 
-  // Gives up the first result that is held, whether its turn has come or not; null: there is none.
-  // For the end: nothing may be put afterwards.
+  // Gives up the first results that are held, whether their turn has come or not; null: there are
+  // none. For the end: nothing may be put afterwards.
   std::unique_ptr<Node> give_up_first() {
     std::unique_ptr<Node> node(head_);
     if (head_ != nullptr) head_ = std::exchange(head_->next, nullptr);

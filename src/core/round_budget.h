@@ -16,11 +16,11 @@ namespace pool_server {
 // budget is used up: a client that asks for little is served in the round in which it asks.
 class RoundBudget {
  public:
-  // A turn is long enough for one send to be worth its cost, and four of them fill a budget.
+  // A turn is long enough for one send to be worth its cost, and eight of them fill a budget.
   static constexpr std::size_t kLinesOfTurn = 128;
-  static constexpr std::size_t kLinesOfRound = 512;
+  static constexpr std::size_t kLinesOfRound = 1024;
   static constexpr std::size_t kFewestLines = 4;
-  // Received: as many bytes as take as long as those lines do.
+  // Received: what takes about as long as those lines do.
   static constexpr std::size_t kBytesOfRound = 512 * 1024;
   static constexpr std::size_t kFewestBytes = 4096;
 

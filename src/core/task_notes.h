@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "core/options.h"
 #include "core/protocol.h"
@@ -12,12 +15,12 @@
 namespace pool_server {
 
 // What a handler has to say of one task to whoever reads the log. Workers do not log: it rides back
-// with the task, made when there is something to say and not before. Pure; throws nothing.
+// with the task's run, made when there is something to say and not before. Pure; throws nothing.
 //
 // Bounded, as a handler may be talkative: kMostLines and kMostBytes, what is over is counted.
 class TaskNotes {
  public:
-  TaskNotes() = default;
+  explicit TaskNotes(std::uint64_t task) : task_(task) {}
   TaskNotes(const TaskNotes&) = delete;  // the lines name bytes of this one
   TaskNotes& operator=(const TaskNotes&) = delete;
 
@@ -28,6 +31,8 @@ class TaskNotes {
     LogLevel level = LogLevel::kInfo;
     std::string_view text;  // without control bytes
   };
+
+  std::uint64_t task() const { return task_; }  // its number
 
   void add(LogLevel level, std::string_view text) noexcept {
     if (lines_ == kMostLines) {
@@ -64,6 +69,10 @@ class TaskNotes {
     return {room.data(), size};
   }
 
+  friend class TaskNotesList;
+
+  const std::uint64_t task_;
+  std::unique_ptr<TaskNotes> next_;
   std::array<char, kMostBytes> bytes_;
   std::size_t used_ = 0;
   std::array<Line, kMostLines> kept_;
@@ -72,6 +81,27 @@ class TaskNotes {
   std::string_view crash_;
   std::string_view last_words_;
   std::size_t left_out_ = 0;
+};
+
+// Those of a run, linked: a worker adds to it without any memory.
+class TaskNotesList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  void add(std::unique_ptr<TaskNotes> notes) noexcept {
+    notes->next_ = std::move(first_);
+    first_ = std::move(notes);
+  }
+  // Null: there are none of that task.
+  const TaskNotes* find(std::uint64_t task) const {
+    const TaskNotes* notes = first_.get();
+    while (notes != nullptr && notes->task() != task) notes = notes->next_.get();
+    return notes;
+  }
+  void swap(TaskNotesList& other) noexcept { first_.swap(other.first_); }
+  void clear() { first_.reset(); }
+
+ private:
+  std::unique_ptr<TaskNotes> first_;
 };
 
 }  // namespace pool_server

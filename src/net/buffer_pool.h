@@ -1,12 +1,14 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "core/byte_buffer.h"
+#include "core/wipe.h"
 
 namespace pool_server {
 
@@ -14,8 +16,14 @@ namespace pool_server {
 // a busy loop allocates none. Loop thread only.
 class BufferPool {
  public:
-  // What one recv may bring. Used within one call only.
-  std::span<char> scratch() { return scratch_; }
+  // Where the next recv puts what it brings: as much as one may bring. It can be used for another
+  // one unless some of it is kept.
+  std::span<char> input_room() { return std::span(input_).subspan(input_kept_, kMostInput); }
+  bool has_input_room() const { return input_.size() - input_kept_ >= kMostInput; }
+  // The first `bytes` of it stay as they are until all that is kept is let go.
+  void keep_input(std::size_t bytes) { input_kept_ += bytes; }
+  // Nothing of it stays.
+  void let_input_go() { wipe(std::span(input_).first(std::exchange(input_kept_, 0))); }
 
   // One that holds bytes keeps the storage that it has, be it only that of a short string.
   void lend(ByteBuffer& to) {
@@ -33,12 +41,13 @@ class BufferPool {
   }
 
  private:
-  static constexpr std::size_t kScratchSize = 64 * 1024;
+  static constexpr std::size_t kMostInput = 64 * 1024;
   // Together at most 16 MiB are kept.
   static constexpr std::size_t kMaxSpare = 64;
   static constexpr std::size_t kMaxCapacity = 256 * 1024;
 
-  std::array<char, kScratchSize> scratch_{};
+  std::array<char, 4 * kMostInput> input_{};
+  std::size_t input_kept_ = 0;
   std::vector<std::string> spare_;
 };
 

@@ -27,7 +27,7 @@ Connection::Connection(ConnectionId id, UniqueFd&& socket, ConnectionHost& host)
   set_no_delay(socket.get());
   set_keep_alive(socket.get());
   interest_ = EPOLLIN;
-  arm_timer();
+  arm_timer(next_due());
   try {
     host_.loop().add(socket.get(), interest_, *this);
   } catch (...) {
@@ -57,7 +57,7 @@ PeerKey Connection::peer_key() const {
 void Connection::expect_header() {
   proxied_ = std::make_unique<ProxiedClient>();
   line_since_ = host_.loop().now();
-  arm_timer();
+  arm_timer(next_due());
 }
 
 void Connection::on_events(std::uint32_t events) {
@@ -76,15 +76,17 @@ void Connection::on_events(std::uint32_t events) {
     if ((events & (EPOLLIN | EPOLLHUP)) != 0) {
       if (phase_ == Phase::kLingering) {
         discard_input();
-      } else {
-        read();
+      } else if (wait_ == Wait::kNone) {
+        get_ready(Ready::kReadable);
+      } else {  // the interest is stale
+        host_.on_changed(*this);
       }
     }
   });
 }
 
 void Connection::fail(const std::exception& error) {
-  wipe(host_.buffers().scratch());  // it may have been in the middle of reading
+  host_.allowance().known = false;  // it may have been in the middle of a visit
   host_.on_failed(*this, error);
 }
 
@@ -113,7 +115,7 @@ Connection::Debt Connection::debt() const {
 }
 
 void Connection::reconfigure() {
-  if (phase_ == Phase::kServing) arm_timer();
+  if (phase_ == Phase::kServing) arm_timer(next_due());
   host_.on_changed(*this);
 }
 
@@ -133,7 +135,7 @@ void Connection::restore(CarriedConnection&& from) {
     }
   }
   if (mid_line()) line_since_ = host_.loop().now();
-  admit_lines();
+  if (may_admit_more()) get_ready(Ready::kLeftOver);
   host_.on_changed(*this);
 }
 
@@ -154,7 +156,7 @@ bool Connection::is_owed() const {
          reader_.held_line().has_value();
 }
 
-CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
+CarriedConnection Connection::carry(std::vector<RunPtr> undone) {
   CarriedConnection to;
   to.cookie = socket_cookie(socket_.get());
   to.serial = serial_;
@@ -169,31 +171,37 @@ CarriedConnection Connection::carry(std::vector<TaskPtr> undone) {
   return to;
 }
 
+void Connection::send_due() {
+  if (!writer_.has_unsent() || send_blocked_ || closed() || phase_ == Phase::kLingering) return;
+  attempt([&] {
+    const IoResult sent = writer_.flush(socket_.get(), host_.buffers());
+    if (sent.status == IoStatus::kError) {
+      close(/*broken=*/true);
+      return;
+    }
+    if (sent.bytes > 0) {
+      last_activity_ = host_.loop().now();
+      host_.on_sent(*this, sent.bytes);
+    }
+    send_blocked_ = writer_.has_unsent();
+    if (send_blocked_) {
+      blocked_since_ = host_.loop().now();
+      unread_when_blocked_ = unacknowledged_output(socket_.get());
+    }
+  });
+}
+
 void Connection::settle() {
   attempt([&] {
     if (closed() || phase_ == Phase::kLingering) return;
-    if (writer_.has_unsent() && !send_blocked_) {
-      const IoResult sent = writer_.flush(socket_.get(), host_.buffers());
-      if (sent.status == IoStatus::kError) {
-        close(/*broken=*/true);
-        return;
-      }
-      if (sent.bytes > 0) {
-        last_activity_ = host_.loop().now();
-        host_.on_sent(*this, sent.bytes);
-      }
-      send_blocked_ = writer_.has_unsent();
-      if (send_blocked_) {
-        blocked_since_ = host_.loop().now();
-        unread_when_blocked_ = unacknowledged_output(socket_.get());
-      }
-    }
-    if (!waiting_for_turn_ && may_admit_more()) admit_lines();
+    if (may_admit_more()) get_ready(Ready::kLeftOver);
     if (complete()) {
       finish();
     } else {
       update_interest();
-      arm_timer();
+      // Who has just been heard is judged here: at the time of its timer it had something to say.
+      const Due due = next_due();
+      if (!expire(due, host_.loop().now())) arm_timer(due);
     }
   });
 }
@@ -216,7 +224,7 @@ void Connection::close(bool broken) {
 bool Connection::complete() const {
   const bool input_done =
       to_be_carried() ? reader_.at_end_of_input() : draining_ || reader_.at_end_of_input();
-  return input_done && carried_ == nullptr && !reader_.may_have_line() && !waiting_for_queue_ &&
+  return input_done && carried_ == nullptr && !reader_.may_have_line() && !waits_for_room() &&
          writer_.unanswered() == 0 && !writer_.has_unsent();
 }
 
@@ -291,7 +299,7 @@ void Connection::update_interest() {
   if ((wanted & ~interest_ & EPOLLIN) != 0 && line_since_ != 0 && !deaf_for_turn_) {
     line_since_ = host_.loop().now();
   }
-  deaf_for_turn_ = waiting_for_turn_ && !has_backlog();
+  deaf_for_turn_ = wait_ == Wait::kTurn && !has_backlog();
   interest_ = wanted;
   host_.loop().modify(socket_.get(), interest_, *this);
 }
@@ -310,7 +318,9 @@ Connection::Due Connection::next_due() {
              (may_read() || starved_)) {  // half a line holds memory, too
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
-  const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog();
+  // Who is about to be visited may have sent something that was not read yet.
+  const bool idle =
+      !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog() && wait_ != Wait::kTurn;
   if (idle && !to_be_carried()) {  // who is about to be carried over is not asked to talk
     consider(timeouts.idle, last_activity_, Expiry::kIdle);
   }
@@ -318,9 +328,9 @@ Connection::Due Connection::next_due() {
 }
 
 // The timer is only ever moved forward here: it looks when it fires whether its reason still holds.
-void Connection::arm_timer() {
+void Connection::arm_timer(const Due& due) {
   if (phase_ == Phase::kLingering) return;
-  const TimeUs at = next_due().at;
+  const TimeUs at = due.at;
   if (at != kNever && (!armed() || at < this->at())) host_.timers().arm(*this, at);
 }
 
@@ -334,14 +344,16 @@ void Connection::on_time(TimeUs now) {
       }
       return;
     }
-    const Due due = next_due();
-    if (due.at <= now && !is_excused(due.expiry)) {
-      host_.on_expired(*this, due.expiry);
-    } else {
-      // Others may have changed what it may do since it was last looked at.
-      host_.on_changed(*this);
-    }
+    // Others may have changed what it may do since it was last looked at.
+    if (!expire(next_due(), now)) host_.on_changed(*this);
   });
+}
+
+// Whether its time is over.
+bool Connection::expire(const Due& due, TimeUs now) {
+  if (due.at > now || is_excused(due.expiry)) return false;
+  host_.on_expired(*this, due.expiry);
+  return true;
 }
 
 // It had its reasons, and has its time once more.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "core/ids.h"
+#include "core/snapshot.h"
 #include "loop/event_loop.h"
 #include "loop/timers.h"
 #include "net/connection_host.h"
@@ -63,15 +65,50 @@ class Connection final : public EventSource, private Timer {
 
   // Sends `text` (a whole line) as the only thing this client hears, then ends the connection.
   void refuse(std::string_view text, bool linger);
-  // Admits what could not be admitted before.
-  void resume();
-  // Admits some more of what was left over from its last turn, or reads on.
-  void take_turn();
-  // How many bytes more it may be charged with (see MemoryBudget), for input and for a request. If
-  // that takes more, the host says starve() and refuses it for now.
+  // A visit of the host, which takes from it what it has to ask, line after line:
+  //   if (begin_visit()) { while (...next()...) ...; end_visit(); }
+  // Begins it: what was left over comes first; without that, it receives once, into the host's
+  // buffers, and that is to be let go when the visit has ended. False: there is nothing to take.
+  bool begin_visit();
+  struct Item {
+    enum class Kind : unsigned char {
+      kNothing,  // here and now
+      kRequest,  // `text`
+      kTooLong,  // a line of more than max_line() bytes, which is being skipped
+      kCarried,  // `carried`: an answer that was owed when the server was restarted
+    };
+    Kind kind = Kind::kNothing;
+    std::string_view text;
+    const CarriedAnswer* carried = nullptr;
+  };
+  // What comes next, within its limits. It is taken, unless it is put back; valid until the next
+  // call.
+  Item next();
+  // What it waits for before it gives anything more: one thing at a time.
+  //
+  //   kNone   → kTurn    it can be read from, or something is left over (get_ready)
+  //   kTurn   → kNone    it is visited (begin_visit)
+  //   kNone   → kRoom    in a visit: its request was put back, for want of room in the queue
+  //   kRoom   → kNone    its turn in the line for that has come (wait_is_over)
+  //   kNone   → kMemory  in a visit: put back for want of memory
+  //   kMemory → kNone    some may be free (memory_may_be_free)
+  enum class Wait : unsigned char { kNone, kTurn, kRoom, kMemory };
+  // There is no room for it now, kRoom or kMemory: it comes again in a visit afterwards. Until then
+  // nothing more is read.
+  void put_back(const Item& item, Wait wait);
+  void end_visit();
+  // Waits for room no more; a visit is to follow.
+  void wait_is_over() { wait_ = Wait::kNone; }
+  // Its place in the reply order for what next() gave, charged so.
+  std::uint64_t reserve(std::size_t charge) {
+    host_.allowance().take(charge);
+    return writer_.reserve(charge);
+  }
+  // How many bytes more it may be charged with (see MemoryBudget), for input and for a request.
   std::size_t room_to_read() const { return host_.memory().room_to_read(account_); }
-  std::size_t room_to_admit() const { return host_.memory().room_to_admit(account_); }
-  void starve();
+  std::size_t room_to_admit() const {
+    return host_.allowance().known ? host_.allowance().memory : memory_to_admit();
+  }
   // After on_starved(): to be tried again.
   void memory_may_be_free();
   // The host's limits or time-outs have changed.
@@ -89,7 +126,7 @@ class Connection final : public EventSource, private Timer {
   void prepare_to_carry(Carry how);
   bool to_be_carried() const { return carry_ != Carry::kNo; }
   // Gives away what a restart carries over; `undone` as for ReplyWriter::carry. To be closed next.
-  CarriedConnection carry(std::vector<TaskPtr> undone);
+  CarriedConnection carry(std::vector<RunPtr> undone);
   // Of what was accepted, something has no reply yet, or not all of its reply was sent.
   bool is_owed() const;
   int descriptor() const { return socket_.get(); }
@@ -108,7 +145,10 @@ class Connection final : public EventSource, private Timer {
     std::size_t bytes = 0;
   };
   Debt debt() const;
-  // The end-of-round visit: sends what is due, admits what became possible, ends what is complete.
+  // The end of a round for who has changed: first sends what is due, then derives from its state
+  // what it waits for, and ends what is complete. Two steps, as what all have to send is sent in
+  // one go: what runs between two system calls is then short, and stays in the caches.
+  void send_due();
   void settle();
   void close(bool broken);
 
@@ -116,9 +156,16 @@ class Connection final : public EventSource, private Timer {
   const ReplyWriter& writer() const { return writer_; }
   BufferPool& buffers() { return host_.buffers(); }
   // Its writer was given something.
-  void changed() { host_.on_changed(*this); }
+  void changed() {
+    host_.allowance().known = false;
+    host_.on_changed(*this);
+  }
+  // One of its requests was answered: what waited for that may be heard in the next round.
+  void may_go_on() {
+    if (has_backlog()) get_ready(Ready::kLeftOver);
+  }
   bool closed() const { return !socket_.valid(); }
-  bool waiting_for_queue() const { return waiting_for_queue_; }
+  bool waits_for_room() const { return wait_ == Wait::kRoom || wait_ == Wait::kMemory; }
 
   // For the host: it is on the list of connections to settle; its STATS are to be told at the end
   // of the round; it was refused and only hears why.
@@ -138,24 +185,23 @@ class Connection final : public EventSource, private Timer {
   void fail(const std::exception& error);
   ConnectionLoad load();
   void settle_account();
+  std::size_t memory_to_admit() const { return host_.memory().room_to_admit(account_); }
   bool has_backlog() const;
   bool may_read();
-  void read();
-  void wait_for_turn();
+  bool receive_input();
+  void get_ready(Ready how);
+  bool has_allowance();
   bool admits_no_more() const { return carry_ == Carry::kAsItIs; }
   bool take_header(std::string_view& input);
   std::pair<IoResult, std::span<char>> receive_some(std::size_t most);
-  void admit_lines();
-  bool admit_carried(std::size_t& lines);
-  bool admit_decoded(std::size_t& lines);
   bool may_admit_more();
+  void starve();
   bool complete() const;
   void finish();
   void discard_input();
   void look_for_delivery();
   void leave_loop();
   void update_interest();
-  void arm_timer();
   void on_time(TimeUs now) override;
   bool is_excused(Expiry expiry);
   bool reads_on();
@@ -166,6 +212,8 @@ class Connection final : public EventSource, private Timer {
     Expiry expiry = Expiry::kIdle;
   };
   Due next_due();
+  bool expire(const Due& due, TimeUs now);
+  void arm_timer(const Due& due);
 
   const ConnectionId id_;
   UniqueFd socket_;
@@ -177,7 +225,9 @@ class Connection final : public EventSource, private Timer {
   struct Carried {
     std::deque<CarriedAnswer> answers;
     std::size_t bytes = 0;  // of their texts
+    bool given = false;     // the first was given out, and is done with unless it is put back
   };
+  void drop_given();
   std::unique_ptr<Carried> carried_;
   TimeUs last_activity_;
   TimeUs line_since_ = 0;  // of a line that has begun; 0: none has
@@ -190,12 +240,11 @@ class Connection final : public EventSource, private Timer {
   std::uint32_t interest_ = 0;
   bool in_loop_ = false;
   Phase phase_ = Phase::kServing;
-  bool waiting_for_queue_ = false;
-  bool waiting_for_turn_ = false;  // the host was told, and will call take_turn()
-  bool deaf_for_turn_ = false;     // the only reason why it is not read from
-  bool sends_much_ = false;        // the last recv brought as much as it could
-  bool starved_ = false;           // the host was told so, and has not come back to it
-  bool held_for_memory_ = false;   // what it waits for is not the queue, but memory
+  Wait wait_ = Wait::kNone;
+  bool any_line_ = false;       // in this visit
+  bool deaf_for_turn_ = false;  // its turn is the only reason why it is not read from
+  bool sends_much_ = false;     // the last recv brought as much as it could
+  bool starved_ = false;        // the host was told so, and has not come back to it
   bool draining_ = false;
   Carry carry_ = Carry::kNo;
   Farewell farewell_ = Farewell::kLinger;

@@ -1,15 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <span>
-#include <string_view>
 
 #include "core/memory_budget.h"
 #include "core/read_gate.h"
 #include "core/round_budget.h"
-#include "core/snapshot.h"
 #include "loop/event_loop.h"
 #include "loop/timers.h"
 #include "net/buffer_pool.h"
@@ -25,17 +23,36 @@ struct ConnectionTimeouts {
   TimeUs send = 0;  // replies not read
 };
 enum class Expiry : unsigned char { kIdle, kLine, kSend };
+// Whose visit it is that a connection is ready for.
+enum class Ready : unsigned char {
+  kReadable,  // it has sent something: in this round
+  kLeftOver,  // it has had a turn: behind the others that have, when there is time
+};
+
+// What the connection that is being heard may still give in this visit, so that not all of it is
+// looked up anew for each line.
+struct VisitAllowance {
+  bool known = false;
+  std::size_t requests = 0;
+  std::size_t owed = 0;    // bytes that it may be owed: the last request may exceed them
+  std::size_t memory = 0;  // bytes: see Connection::room_to_admit()
+  // For the next request, too: no exception is made for the first one, or for who has nothing.
+  bool holds = false;
+
+  void take(std::size_t charge) {
+    known = known && holds;
+    requests -= std::min<std::size_t>(requests, 1);
+    owed -= std::min(owed, charge);
+    memory -= std::min(memory, charge);
+  }
+};
 
 // What connections need of the server round them, and tell it. Loop thread only.
 class ConnectionHost {
  public:
-  // A whole request. False: there is no room for it now; the connection keeps it, reads nothing
-  // more, and offers it again when it is told to resume.
-  virtual bool on_request(Connection& connection, std::string_view line) = 0;
-  // An answer that was owed when the server was restarted. False as above.
-  virtual bool on_carried_answer(Connection& connection, const CarriedAnswer& answer) = 0;
-  // A line of more than max_line() bytes, which is being skipped.
-  virtual void on_line_too_long(Connection& connection) = 0;
+  // It can be read from, or has something left over: it is to be visited before long, by
+  // Connection::begin_visit(), in its turn.
+  virtual void on_ready(Connection& connection, Ready how) = 0;
   // Its proxy's header has come: peer() is the client. The host may refuse it.
   virtual void on_client_known(Connection& connection) = 0;
   // What comes from that proxy begins with no header that one could believe.
@@ -47,8 +64,6 @@ class ConnectionHost {
   virtual void on_starved(Connection& connection) = 0;
   // There is something to flush or to reconsider at the end of this round.
   virtual void on_changed(Connection& connection) = 0;
-  // It has lines left over from its turn: give it another one in a later round, by take_turn().
-  virtual void on_turn_over(Connection& connection) = 0;
   // Something of its could not be done (attempt() has caught `error`): it is to be closed, whatever
   // state it is in. Throws nothing.
   virtual void on_failed(Connection& connection, const std::exception& error) = 0;
@@ -68,6 +83,7 @@ class ConnectionHost {
   // What connections may still do in this round. The host refills it.
   RoundBudget& budget() { return budget_; }
   MemoryBudget& memory() { return memory_; }
+  VisitAllowance& allowance() { return allowance_; }
 
  protected:
   ConnectionHost(EventLoop& loop, Timers& timers) : loop_(loop), timers_(timers) {}
@@ -79,6 +95,7 @@ class ConnectionHost {
   BufferPool buffers_;
   RoundBudget budget_;
   MemoryBudget memory_{SIZE_MAX};
+  VisitAllowance allowance_;
 };
 
 }  // namespace pool_server

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/wipe.h"
 #include "net/connection.h"
 #include "sys/socket.h"
 
@@ -20,15 +19,15 @@ ConnectionLoad Connection::load() {
   return {.unanswered = writer_.unanswered(),
           .bytes_owed = writer_.bytes_owed(),
           .end_of_input = reader_.at_end_of_input(),
-          .waiting_for_queue = waiting_for_queue_,
+          .waiting_for_queue = waits_for_room(),
           .no_room_to_read = room_to_read() == 0,
-          .no_room_to_admit = room_to_admit() == 0,
+          .no_room_to_admit = memory_to_admit() == 0,
           .draining = draining_};
 }
 
 // There is something to admit without reading, and nothing in its way.
 bool Connection::may_admit_more() {
-  return !waiting_for_queue_ && !admits_no_more() &&
+  return !waits_for_room() && !admits_no_more() &&
          (carried_ != nullptr || reader_.may_have_line()) && may_admit(load(), host_.limits());
 }
 
@@ -38,26 +37,43 @@ bool Connection::has_backlog() const {
 }
 
 bool Connection::may_read() {
-  return !waiting_for_turn_ && !has_backlog() && pool_server::may_read(load(), host_.limits());
+  return wait_ != Wait::kTurn && !has_backlog() && pool_server::may_read(load(), host_.limits());
 }
 
-void Connection::read() {
-  if (!may_read()) {  // the interest is stale: something else of this round closed the gate
-    host_.on_changed(*this);
-    return;
-  }
+void Connection::get_ready(Ready how) {
+  if (wait_ != Wait::kNone) return;
+  wait_ = Wait::kTurn;
+  host_.on_ready(*this, how);
+}
+
+bool Connection::begin_visit() {
+  if (closed() || waits_for_room()) return false;
+  wait_ = Wait::kNone;
+  any_line_ = false;
+  if (admits_no_more() || phase_ == Phase::kLingering) return false;
+  if (has_backlog()) return true;
+  if (may_read()) return receive_input();
+  if (reader_.may_have_line()) return true;  // what it ended with, without a line end
+  host_.on_changed(*this);                   // something else of this round closed the gate
+  return false;
+}
+
+// One receive. False: it brought nothing, and no end.
+bool Connection::receive_input() {
   if (sends_much_ && host_.budget().used_up()) {
-    wait_for_turn();
+    get_ready(Ready::kLeftOver);
     host_.on_changed(*this);
-    return;
+    return false;
   }
   const auto [result, received] = receive_some(room_to_read());
+  host_.buffers().keep_input(received.size());
   switch (result.status) {
     case IoStatus::kAgain:
-      return;
+      host_.on_changed(*this);
+      return false;
     case IoStatus::kError:
       close(/*broken=*/true);
-      return;
+      return false;
     case IoStatus::kEof:
       if (awaits_header() && proxied_->has_begun()) host_.on_bad_header(*this);
       reader_.end_of_input();
@@ -69,9 +85,7 @@ void Connection::read() {
       if (!awaits_header() || take_header(input)) reader_.feed(input);
       break;
   }
-  admit_lines();
-  wipe(received);
-  host_.on_changed(*this);
+  return true;
 }
 
 // Takes the proxy's header off `input`. False: nothing of what is left is the client's to ask.
@@ -92,92 +106,83 @@ bool Connection::take_header(std::string_view& input) {
 }
 
 // One recv, of `most` bytes and of what the round's budget has left. What it brought lives until
-// the next one.
+// the next one, unless it is kept.
 std::pair<IoResult, std::span<char>> Connection::receive_some(std::size_t most) {
-  const std::span<char> scratch = host_.buffers().scratch();
-  most = std::min({most, scratch.size(), host_.budget().bytes_of_visit()});
-  const IoResult result = receive(socket_.get(), scratch.first(most));
+  const std::span<char> room = host_.buffers().input_room();
+  most = std::min({most, room.size(), host_.budget().bytes_of_visit()});
+  const IoResult result = receive(socket_.get(), room.first(most));
   host_.budget().spend_bytes(result.bytes);
   sends_much_ = result.bytes == most;
-  return {result, scratch.first(result.bytes)};
+  return {result, room.first(result.bytes)};
 }
 
-// What is owed from before a restart comes first, `lines` of it at most. False: some of it still
-// waits.
-bool Connection::admit_carried(std::size_t& lines) {
-  for (; carried_ != nullptr && may_admit_more() && lines > 0; --lines) {
-    if (!host_.on_carried_answer(*this, carried_->answers.front())) {
-      waiting_for_queue_ = true;
-      return false;
-    }
-    carried_->bytes -= carried_->answers.front().text.size();
-    carried_->answers.pop_front();
-    if (carried_->answers.empty()) carried_.reset();
+bool Connection::has_allowance() {
+  VisitAllowance& left = host_.allowance();
+  if (!left.known) {
+    settle_account();
+    const ConnectionLimits& limits = host_.limits();
+    const auto rest = [](std::size_t limit, std::size_t taken) {
+      return limit - std::min(limit, taken);
+    };
+    left = {.known = true,
+            .requests = rest(limits.max_unanswered, writer_.unanswered()),
+            .owed = rest(limits.max_bytes_owed, writer_.bytes_owed()),
+            .memory = memory_to_admit(),
+            .holds = account_.bytes > 0 && memory_to_admit() != SIZE_MAX};
   }
-  return carried_ == nullptr;
+  return left.requests > 0 && left.owed > 0 && left.memory > 0;
 }
 
-void Connection::admit_lines() {
-  const std::size_t granted = host_.budget().lines_of_visit();
-  std::size_t lines = granted;
-  const bool any = admit_carried(lines) && admit_decoded(lines);
-  host_.budget().spend_lines(granted - lines);
+// What is owed from before a restart comes first.
+Connection::Item Connection::next() {
+  if (carried_ != nullptr) drop_given();
+  if (carried_ == nullptr && !reader_.has_input()) return {};
+  if (waits_for_room() || !has_allowance()) return {};
+  if (carried_ != nullptr) {
+    carried_->given = true;
+    return {.kind = Item::Kind::kCarried, .text = {}, .carried = &carried_->answers.front()};
+  }
+  const auto line = reader_.next(host_.max_line());
+  if (!line) return {};
+  any_line_ = true;
+  return {.kind = line->too_long ? Item::Kind::kTooLong : Item::Kind::kRequest, .text = line->text};
+}
+
+void Connection::drop_given() {
+  if (!std::exchange(carried_->given, false)) return;
+  carried_->bytes -= carried_->answers.front().text.size();
+  carried_->answers.pop_front();
+  host_.allowance().known = false;
+  if (carried_->answers.empty()) carried_.reset();
+}
+
+void Connection::put_back(const Item& item, Wait wait) {
+  wait_ = wait;
+  if (item.kind == Item::Kind::kCarried) {
+    carried_->given = false;
+  } else {
+    reader_.hold({.too_long = false, .text = item.text});
+  }
+  if (wait == Wait::kMemory) starve();
+}
+
+void Connection::end_visit() {
+  host_.allowance().known = false;
+  if (closed()) return;
+  if (carried_ != nullptr) drop_given();
   reader_.keep_rest(host_.buffers());
+  settle_account();  // those who are heard next in this round are to know
   if (!mid_line()) {
     line_since_ = 0;
-  } else if (any || line_since_ == 0) {
+  } else if (any_line_ || line_since_ == 0) {
     line_since_ = host_.loop().now();
   }
   // Only what is over the budget can be left that may be admitted.
-  if (may_admit_more()) wait_for_turn();
-}
-
-// Cuts lines out of what was received and admits `lines` of them at most; whether there were any.
-bool Connection::admit_decoded(std::size_t& lines) {
-  bool any = false;
-  for (; lines > 0 && !waiting_for_queue_ && may_admit(load(), host_.limits()); --lines) {
-    const auto line = reader_.next(host_.max_line());
-    if (!line) break;
-    any = true;
-    if (line->too_long) {
-      host_.on_line_too_long(*this);
-    } else if (!host_.on_request(*this, line->text)) {
-      reader_.hold(*line);
-      waiting_for_queue_ = true;
-    }
-  }
-  return any;
-}
-
-void Connection::resume() {
-  attempt([&] {
-    if (closed() || admits_no_more()) return;
-    waiting_for_queue_ = false;
-    admit_lines();
-    host_.on_changed(*this);
-  });
-}
-
-void Connection::take_turn() {
-  attempt([&] {
-    waiting_for_turn_ = false;
-    if (closed() || admits_no_more()) return;
-    if (has_backlog()) {
-      admit_lines();
-    } else if (may_read()) {
-      read();
-    }
-    host_.on_changed(*this);
-  });
-}
-
-void Connection::wait_for_turn() {
-  if (std::exchange(waiting_for_turn_, true)) return;
-  host_.on_turn_over(*this);
+  if (may_admit_more()) get_ready(Ready::kLeftOver);
+  host_.on_changed(*this);
 }
 
 void Connection::starve() {
-  held_for_memory_ = true;
   if (!std::exchange(starved_, true)) host_.on_starved(*this);
 }
 
@@ -186,8 +191,8 @@ void Connection::memory_may_be_free() {
     // Up to here it had to wait, and its time must not be over before it is looked at.
     if (line_since_ != 0) (void)line_is_here();
     starved_ = false;
-    if (std::exchange(held_for_memory_, false)) waiting_for_queue_ = false;
-    if (!waiting_for_queue_ && !waiting_for_turn_ && !admits_no_more()) admit_lines();
+    if (wait_ == Wait::kMemory) wait_ = Wait::kNone;
+    if (may_admit_more()) get_ready(Ready::kLeftOver);
     host_.on_changed(*this);
   });
 }

@@ -12,6 +12,8 @@ namespace pool_server {
 
 namespace {
 
+constexpr std::size_t kWorthAnExchange = 256;  // bytes
+
 // In the place of an answer that nobody has any more; there should be none such.
 CarriedAnswer lost_answer() {
   CarriedAnswer answer{CarriedAnswer::Kind::kReply, Outcome::kError, {}};
@@ -21,46 +23,76 @@ CarriedAnswer lost_answer() {
 
 }  // namespace
 
-void ReplyWriter::put(TaskPtr answer, std::size_t charge) {
+void ReplyWriter::put(RunPtr answers, std::size_t charge) {
   assert(bytes_in_flight_ >= charge);
   bytes_in_flight_ -= charge;
-  bytes_held_ += answer->reply.size();
-  order_.put(std::move(answer));
+  bytes_held_ += answers->replies.size();
+  order_.put(std::move(answers));
 }
 
-TaskPtr ReplyWriter::take_next() {
-  TaskPtr answer = order_.take_next();
-  if (answer != nullptr) bytes_held_ -= answer->reply.size();
-  return answer;
+RunPtr ReplyWriter::take_next() {
+  RunPtr answers = order_.take_next();
+  if (answers != nullptr) bytes_held_ -= answers->replies.size();
+  return answers;
 }
 
-void ReplyWriter::append(std::string_view reply, BufferPool& buffers) {
+void ReplyWriter::append(std::string_view replies, BufferPool& buffers) {
   buffers.lend(unsent_);
-  unsent_.append(reply);
+  unsent_.append(replies);
 }
 
-void ReplyWriter::carry(std::vector<TaskPtr> undone, CarriedConnection& to) {
+void ReplyWriter::append(Run& answers, BufferPool& buffers) {
+  buffers.lend(unsent_);
+  std::string& replies = answers.replies;
+  // A buffer that is much larger is not to wander into a run.
+  if (unsent_.empty() && replies.size() >= kWorthAnExchange &&
+      unsent_.storage() <= 4 * replies.capacity()) {
+    unsent_.exchange(replies);
+  } else {
+    unsent_.append(replies);
+  }
+}
+
+void ReplyWriter::carry(std::vector<RunPtr> undone, CarriedConnection& to) {
   to.unsent = unsent_.release();
-  // An answer that came after its request was copied from a worker wins over the copy.
-  std::vector<TaskPtr> owed;
-  while (TaskPtr answer = order_.give_up_first()) owed.push_back(std::move(answer));
-  std::ranges::move(undone, std::back_inserter(owed));
-  std::ranges::stable_sort(owed, {}, [](const TaskPtr& task) { return task->sequence; });
-  std::uint64_t next = order_.next_to_release();
-  for (const TaskPtr& task : owed) {
-    if (task->sequence < next) continue;
-    // No answer may be missing, or those after it would be taken for it.
-    for (; next < task->sequence; ++next) to.owed.push_back(lost_answer());
-    ++next;
-    if (task->kind == Task::Kind::kStats) {
-      to.owed.push_back({CarriedAnswer::Kind::kStats, Outcome::kOk, {}});
-    } else if (!task->reply.empty()) {
-      to.owed.push_back(
-          {CarriedAnswer::Kind::kReply, task->outcome, std::exchange(task->reply, {})});
+  struct Owed {
+    std::uint64_t sequence = 0;
+    CarriedAnswer answer;
+  };
+  std::vector<Owed> owed;
+  // Text that has been copied is let go at once, so that nothing is held twice for long.
+  const auto add = [&owed](RunPtr run) {
+    std::uint64_t sequence = run->sequence;
+    if (run->kind == Run::Kind::kStats) {
+      owed.push_back({sequence, {CarriedAnswer::Kind::kStats, Outcome::kOk, {}}});
+    } else if (run->size() == 1) {  // it may be large
+      const bool ended = !run->replies.empty();
+      owed.push_back({sequence,
+                      {ended ? CarriedAnswer::Kind::kReply : CarriedAnswer::Kind::kRequest,
+                       run->tasks[0].outcome, std::move(ended ? run->replies : run->text)}});
+    } else if (!run->replies.empty()) {
+      run->for_each_reply([&](const Task& task, std::string_view reply) {
+        owed.push_back(
+            {sequence++, {CarriedAnswer::Kind::kReply, task.outcome, std::string(reply)}});
+      });
     } else {
-      to.owed.push_back(
-          {CarriedAnswer::Kind::kRequest, Outcome::kOk, std::exchange(task->text, {})});
+      run->for_each_text([&](const Task&, std::string_view text) {
+        owed.push_back(
+            {sequence++, {CarriedAnswer::Kind::kRequest, Outcome::kOk, std::string(text)}});
+      });
     }
+  };
+  // An answer that came after its request was copied from a worker wins over the copy.
+  while (RunPtr answers = order_.give_up_first()) add(std::move(answers));
+  for (RunPtr& run : undone) add(std::move(run));
+  std::ranges::stable_sort(owed, {}, &Owed::sequence);
+  std::uint64_t next = order_.next_to_release();
+  for (Owed& each : owed) {
+    if (each.sequence < next) continue;
+    // No answer may be missing, or those after it would be taken for it.
+    for (; next < each.sequence; ++next) to.owed.push_back(lost_answer());
+    ++next;
+    to.owed.push_back(std::move(each.answer));
   }
   const std::uint64_t end = order_.next_to_release() + order_.outstanding();
   for (; next < end; ++next) to.owed.push_back(lost_answer());

@@ -8,8 +8,8 @@
 
 #include "core/byte_buffer.h"
 #include "core/reorder_buffer.h"
+#include "core/run.h"
 #include "core/snapshot.h"
-#include "core/task.h"
 #include "net/buffer_pool.h"
 #include "sys/socket.h"
 
@@ -26,18 +26,20 @@ class ReplyWriter {
     return order_.reserve();
   }
 
-  // Files the answer to a request that was charged so.
-  void put(TaskPtr answer, std::size_t charge);
-  // The next answer whose turn has come; null: none.
-  const Task* next() const { return order_.next(); }
-  // The same, taken: its reply is to be appended.
-  TaskPtr take_next();
-  void append(std::string_view reply, BufferPool& buffers);
+  // Files the answers to requests that were charged so.
+  void put(RunPtr answers, std::size_t charge);
+  // The next answers whose turn has come; null: none.
+  const Run* next() const { return order_.next(); }
+  // The same, taken: their replies are to be appended.
+  RunPtr take_next();
+  void append(std::string_view replies, BufferPool& buffers);
+  // The same of a run that has been taken. It gives its replies away.
+  void append(Run& answers, BufferPool& buffers);
 
   // Gives away what a restart carries over: unsent output, and the answers owed in order. `undone`
   // are this connection's requests that have no answer yet, in any order. Nothing may be put any
   // more.
-  void carry(std::vector<TaskPtr> undone, CarriedConnection& to);
+  void carry(std::vector<RunPtr> undone, CarriedConnection& to);
   // Unsent output of before a restart, ahead of all else.
   void restore(std::string unsent) { unsent_.adopt(std::move(unsent)); }
 
@@ -51,7 +53,7 @@ class ReplyWriter {
   std::size_t bytes_owed() const { return bytes_in_flight_ + bytes_held_ + unsent_.size(); }
 
  private:
-  ReorderBuffer<Task> order_;
+  ReorderBuffer<Run> order_;
   ByteBuffer unsent_;
   std::size_t bytes_in_flight_ = 0;
   std::size_t bytes_held_ = 0;

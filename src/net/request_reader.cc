@@ -57,10 +57,4 @@ std::optional<std::string_view> RequestReader::held_line() const {
   return decoder_.partial();
 }
 
-// Dropping moves what is left, so it waits until the line that points in there is done with.
-void RequestReader::drop_decoded() {
-  kept_.consume(decoded_);
-  decoded_ = 0;
-}
-
 }  // namespace pool_server

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "core/byte_buffer.h"
 #include "core/line_decoder.h"
@@ -48,11 +49,16 @@ class RequestReader {
   }
   // A line has begun that is not complete.
   bool mid_line() const { return decoder_.mid_line(); }
+  // next() may give something now.
+  bool has_input() const { return !fresh_.empty() || may_have_line(); }
   // next() may give something without more bytes from the socket.
   bool may_have_line() const { return has_backlog() || (end_of_input_ && decoder_.mid_line()); }
 
  private:
-  void drop_decoded();
+  // Dropping moves what is left, so it waits until the line that points in there is done with.
+  void drop_decoded() {
+    if (decoded_ > 0) kept_.consume(std::exchange(decoded_, 0));
+  }
 
   LineDecoder decoder_;
   ByteBuffer kept_;

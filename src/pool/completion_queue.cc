@@ -5,11 +5,11 @@
 
 namespace pool_server {
 
-void CompletionQueue::post(std::span<TaskPtr> ended) noexcept {
+void CompletionQueue::post(std::span<RunPtr> ended) noexcept {
   bool wake = false;
   {
     const MutexLock lock(mutex_);
-    for (TaskPtr& task : ended) posted_.push(std::move(task));
+    for (RunPtr& run : ended) posted_.push(std::move(run));
     wake = std::exchange(loop_sleeps_, false);
   }
   if (wake) event_.signal();  // outside the lock: no system call under a mutex the loop needs
@@ -25,7 +25,7 @@ void CompletionQueue::wake_loop() {
   if (wake) event_.signal();
 }
 
-bool CompletionQueue::take_or_sleep(std::vector<TaskPtr>& taken) {
+bool CompletionQueue::take_or_sleep(std::vector<RunPtr>& taken) {
   assert(taken.empty());
   bool anything = false;
   {

@@ -11,11 +11,11 @@ namespace pool_server {
 
 namespace {
 
-// A batch is at most this much estimated work, so that a task popped with others is not kept from a
-// worker that falls idle meanwhile.
-constexpr double kBatchWork = 50;  // µs
+// A batch is about this much estimated work, so that what is popped with other runs is not kept
+// from a worker that falls idle meanwhile.
+constexpr double kBatchWork = 100;  // µs
 // Waking a worker costs the loop a few µs; one that is awake does this much work in the time.
-constexpr double kWorkPerWorker = 20;  // µs
+constexpr double kWorkPerWorker = 100;  // µs
 // A worker that popped this recently is taken to come back soon.
 constexpr TimeUs kFreshPop = 100;  // µs
 
@@ -48,40 +48,37 @@ void TaskQueue::expect_slots(std::size_t slots) {
   slots_ = std::max(slots_, slots);
 }
 
-bool TaskQueue::push(TaskPtr task) {
+bool TaskQueue::push(RunPtr run) {
   const MutexLock lock(mutex_);
   ++blocked_pushers_;
-  while (!closed_ && tasks_.free() == 0) not_full_.wait(mutex_);
+  while (!closed_ && tasks_.free() < run->size()) not_full_.wait(mutex_);
   --blocked_pushers_;
   if (closed_) return false;
-  tasks_.push(std::move(task));
+  tasks_.push(std::move(run));
   wake_up_to(1);
   return true;
 }
 
-bool TaskQueue::try_push(TaskPtr& task) {
+bool TaskQueue::try_push(RunPtr& run) {
   const MutexLock lock(mutex_);
-  if (closed_ || tasks_.free() == 0) return false;
-  tasks_.push(std::move(task));
+  if (closed_ || tasks_.free() < run->size()) return false;
+  tasks_.push(std::move(run));
   wake_up_to(1);
   return true;
 }
 
-TaskQueue::Level TaskQueue::push_all(std::vector<TaskPtr>& tasks, double estimated_run,
-                                     TimeUs now) {
+TaskQueue::Level TaskQueue::push_all(std::vector<RunPtr>& runs, double estimated_task, TimeUs now) {
   const MutexLock lock(mutex_);
   assert(!closed_);
-  estimated_run_ = estimated_run;
-  for (TaskPtr& task : tasks) tasks_.push(std::move(task));
-  tasks.clear();
-  const double work = static_cast<double>(tasks_.size()) * estimated_run_;
-  const auto wanted =
-      static_cast<std::size_t>(std::clamp(std::ceil(work / kWorkPerWorker), 1.0, 1e6));
+  estimated_task_ = estimated_task;
+  for (RunPtr& run : runs) tasks_.push(std::move(run));
+  runs.clear();
+  const std::size_t wanted = workers_wanted();
   wake_up_to(wanted - std::min(wanted, at_hand(now)));
   return level_locked();
 }
 
-std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now,
+std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<RunPtr> batch, TimeUs now,
                            bool& loop_waits_for_room) {
   const MutexLock lock(mutex_);
   while (tasks_.empty() && !closed_ && !sleeper.retired && !sleeper.nudged) {
@@ -104,43 +101,41 @@ std::size_t TaskQueue::pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs no
   }
   last_popper_ = &sleeper;
   last_pop_ = now;
-  const std::size_t wanted = std::min(batch.size(), batch_size());
+  const std::size_t wanted = batch_size();
   std::size_t count = 0;
   for (std::size_t to_run = 0; to_run < wanted && count < batch.size() && !tasks_.empty();) {
-    batch[count] = tasks_.pop();
-    mark_if_shed(*batch[count], now);
-    if (batch[count++]->shed == Task::Shed::kNo) ++to_run;
+    Run& run = *(batch[count++] = tasks_.pop());
+    mark_if_shed(run, now);
+    if (run.shed == Run::Shed::kNo) to_run += run.size();
   }
   if (count > 0) room_was_made();
   loop_waits_for_room = std::exchange(loop_waits_for_room_, false);
   return count;
 }
 
-void TaskQueue::give_back(std::vector<TaskPtr>& tasks) {
+void TaskQueue::give_back(std::vector<RunPtr>& runs) {
   const MutexLock lock(mutex_);
-  for (auto task = tasks.rbegin(); task != tasks.rend(); ++task) {
-    tasks_.push_front(std::move(*task));
-  }
-  tasks.clear();
-  wake_up_to(tasks_.size());
+  for (auto run = runs.rbegin(); run != runs.rend(); ++run) tasks_.push_front(std::move(*run));
+  runs.clear();
+  wake_up_to(tasks_.items());
 }
 
-void TaskQueue::cancel(ConnectionId connection, TaskChain& cancelled) {
+void TaskQueue::cancel(ConnectionId connection, RunChain& cancelled) {
   const MutexLock lock(mutex_);
-  tasks_.cancel(connection, [&](TaskPtr task) { cancelled.push(std::move(task)); });
+  tasks_.cancel(connection, [&](RunPtr run) { cancelled.push(std::move(run)); });
   room_was_made();
 }
 
-void TaskQueue::take_all(std::vector<TaskPtr>& tasks) {
+void TaskQueue::take_all(std::vector<RunPtr>& runs) {
   const MutexLock lock(mutex_);
-  while (TaskPtr task = tasks_.pop()) tasks.push_back(std::move(task));
+  while (RunPtr run = tasks_.pop()) runs.push_back(std::move(run));
   room_was_made();
 }
 
-TaskQueue::Level TaskQueue::wake_for_waiting(double estimated_run) {
+TaskQueue::Level TaskQueue::wake_for_waiting(double estimated_task) {
   const MutexLock lock(mutex_);
-  estimated_run_ = estimated_run;
-  wake_up_to(tasks_.size());
+  estimated_task_ = estimated_task;
+  wake_up_to(tasks_.items());
   return level_locked();
 }
 
@@ -169,27 +164,27 @@ void TaskQueue::set_wait_limits(TimeUs limit, TimeUs target) {
   standing_waits_ = std::move(waits);
 }
 
-TimeUs TaskQueue::take_expired(TimeUs now, std::vector<TaskPtr>& expired) {
+TimeUs TaskQueue::take_expired(TimeUs now, std::vector<RunPtr>& expired) {
   const MutexLock lock(mutex_);
   if (wait_limit_ == 0) return kNever;
   const std::size_t before = expired.size();
-  const TimeUs oldest = tasks_.take_accepted_by(now - wait_limit_, [&](TaskPtr task) {
-    task->shed = Task::Shed::kWaitedTooLong;
-    expired.push_back(std::move(task));
+  const TimeUs oldest = tasks_.take_accepted_by(now - wait_limit_, [&](RunPtr run) {
+    run->shed = Run::Shed::kWaitedTooLong;
+    expired.push_back(std::move(run));
   });
   if (expired.size() > before) room_was_made();
-  // Not at each single task's time: a scan is linear in the connections that wait.
+  // Not at each single run's time: a scan is linear in the connections that wait.
   return oldest == kNever ? kNever : std::max(oldest + wait_limit_, now + wait_limit_ / 16);
 }
 
 // Before a worker wastes its time on what nobody waits for any more.
-void TaskQueue::mark_if_shed(Task& task, TimeUs now) {
-  const TimeUs waited = now - task.accepted_at;
-  const bool standing = standing_waits_.sheds(task.connection.slot, now, waited);
+void TaskQueue::mark_if_shed(Run& run, TimeUs now) {
+  const TimeUs waited = now - run.accepted_at;
+  const bool standing = standing_waits_.sheds(run.connection.slot, now, waited);
   if (wait_limit_ > 0 && waited >= wait_limit_) {
-    task.shed = Task::Shed::kWaitedTooLong;
+    run.shed = Run::Shed::kWaitedTooLong;
   } else if (standing) {
-    task.shed = Task::Shed::kStandingWait;
+    run.shed = Run::Shed::kStandingWait;
   }
 }
 
@@ -226,10 +221,19 @@ std::size_t TaskQueue::at_hand(TimeUs now) const {
 }
 
 std::size_t TaskQueue::batch_size() const {
-  const auto by_work = static_cast<std::size_t>(kBatchWork / std::max(estimated_run_, 0.1));
-  // Leave the idle their share.
-  const std::size_t share = (tasks_.size() + idle_.size()) / (idle_.size() + 1);
+  const auto by_work = static_cast<std::size_t>(kBatchWork / std::max(estimated_task_, 0.1));
+  // Leave the idle their share, as far as they are wanted.
+  const std::size_t others = std::min(idle_.size(), std::max<std::size_t>(workers_wanted(), 1) - 1);
+  const std::size_t share = (tasks_.size() + others) / (others + 1);
   return std::max<std::size_t>(std::min(by_work, share), 1);
+}
+
+// For what waits, by its estimated work.
+std::size_t TaskQueue::workers_wanted() const {
+  const double work = static_cast<double>(tasks_.size()) * estimated_task_;
+  const auto by_work =
+      static_cast<std::size_t>(std::clamp(std::ceil(work / kWorkPerWorker), 1.0, 1e6));
+  return std::min(by_work, tasks_.items());
 }
 
 void TaskQueue::wake_up_to(std::size_t workers) {
@@ -247,7 +251,7 @@ void TaskQueue::room_was_made() {
 }
 
 TaskQueue::Level TaskQueue::level_locked() {
-  const Task* next = tasks_.front();
+  const Run* next = tasks_.front();
   return {tasks_.size(), tasks_.free(), idle_.size(), next == nullptr ? kNever : next->accepted_at};
 }
 

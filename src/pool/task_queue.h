@@ -5,15 +5,16 @@
 #include <vector>
 
 #include "core/fair_queue.h"
+#include "core/run.h"
+#include "core/run_chain.h"
 #include "core/standing_wait.h"
-#include "core/task.h"
-#include "core/task_chain.h"
 #include "sys/mutex.h"
 
 namespace pool_server {
 
 // The bounded queue between the loop and the workers: one mutex round a FairQueue, a condition
-// variable for those who wait for room, and one for each idle worker.
+// variable for those who wait for room, and one for each idle worker. Tasks come and go in runs
+// (core/run.h); its capacity and its levels are in tasks.
 //
 // Why one for each worker: the queue can then wake exactly as many as the work needs, the one that
 // idled the shortest first (its caches are warm, and the others grow old enough to be retired), and
@@ -44,10 +45,11 @@ class TaskQueue {
   // or in pop(), where there would be nobody to tell.
   void expect_slots(std::size_t slots) PS_EXCLUDES(mutex_);
 
-  // Blocks while full. For producers that may block; the loop never calls it. False: closed.
-  bool push(TaskPtr task) PS_EXCLUDES(mutex_);
-  // Never blocks. Moves from `task` only on success; false: full or closed.
-  bool try_push(TaskPtr& task) PS_EXCLUDES(mutex_);
+  // Blocks while it does not fit. For producers that may block; the loop never calls it. False:
+  // closed.
+  bool push(RunPtr run) PS_EXCLUDES(mutex_);
+  // Never blocks. Moves from `run` only on success; false: it does not fit, or closed.
+  bool try_push(RunPtr& run) PS_EXCLUDES(mutex_);
 
   struct Level {
     std::size_t depth = 0;         // tasks waiting
@@ -55,28 +57,28 @@ class TaskQueue {
     std::size_t idle = 0;          // workers asleep
     TimeUs oldest_since = kNever;  // when the task that is next in line was accepted
   };
-  // The loop's push: all of `tasks` under one lock, waking as many workers as the estimated work
-  // needs. Empties `tasks`; the caller has made sure that they fit. `estimated_run` is what a task
+  // The loop's push: all of `runs` under one lock, waking as many workers as the estimated work
+  // needs. Empties `runs`; the caller has made sure that they fit. `estimated_task` is what a task
   // takes at present, in µs.
-  Level push_all(std::vector<TaskPtr>& tasks, double estimated_run, TimeUs now) PS_EXCLUDES(mutex_);
+  Level push_all(std::vector<RunPtr>& runs, double estimated_task, TimeUs now) PS_EXCLUDES(mutex_);
 
-  // Blocks while empty, then takes one task or, while tasks are short, a small batch, into `batch`;
+  // Blocks while empty, then takes one run or, while they are short, a small batch, into `batch`;
   // those it found shed come in addition.
-  // Returns how many; 0: the worker has to end; kNudged: it was nudged, and may have something else
-  // to do before it comes again. `loop_waits_for_room` tells the worker that the
-  // loop asked to hear of this. Allocates nothing, for slots that were expected.
+  // Returns how many runs; 0: the worker has to end; kNudged: it was nudged, and may have something
+  // else to do before it comes again. `loop_waits_for_room` tells the worker that the loop asked to
+  // hear of this. Allocates nothing, for slots that were expected.
   static constexpr std::size_t kNudged = static_cast<std::size_t>(-1);
-  std::size_t pop(Sleeper& sleeper, std::span<TaskPtr> batch, TimeUs now, bool& loop_waits_for_room)
+  std::size_t pop(Sleeper& sleeper, std::span<RunPtr> batch, TimeUs now, bool& loop_waits_for_room)
       PS_EXCLUDES(mutex_);
 
-  // Puts tasks that were popped and not begun back in front, and wakes workers for them.
-  void give_back(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
+  // Puts runs that were popped and not begun back in front, and wakes workers for them.
+  void give_back(std::vector<RunPtr>& runs) PS_EXCLUDES(mutex_);
   // Takes out what `connection` has queued and appends it to `cancelled`.
-  void cancel(ConnectionId connection, TaskChain& cancelled) PS_EXCLUDES(mutex_);
-  // Takes out everything, in no particular order, and appends it to `tasks`.
-  void take_all(std::vector<TaskPtr>& tasks) PS_EXCLUDES(mutex_);
-  // Wakes a worker for each task that has none. The estimate behind push_all can be wrong.
-  Level wake_for_waiting(double estimated_run) PS_EXCLUDES(mutex_);
+  void cancel(ConnectionId connection, RunChain& cancelled) PS_EXCLUDES(mutex_);
+  // Takes out everything, in no particular order, and appends it to `runs`.
+  void take_all(std::vector<RunPtr>& runs) PS_EXCLUDES(mutex_);
+  // Wakes a worker for each run that has none. The estimate behind push_all can be wrong.
+  Level wake_for_waiting(double estimated_task) PS_EXCLUDES(mutex_);
   // Asks that the loop be woken when a worker next takes a task.
   Level tell_when_room() PS_EXCLUDES(mutex_);
   Level level() PS_EXCLUDES(mutex_);
@@ -86,9 +88,9 @@ class TaskQueue {
   // while the wait is a standing one (see StandingWaits); 0: no such limit. pop() returns them
   // marked.
   void set_wait_limits(TimeUs limit, TimeUs target) PS_EXCLUDES(mutex_);
-  // Appends the tasks that have waited longer than the limit to `expired`, marked. Returns when to
+  // Appends the runs that have waited longer than the limit to `expired`, marked. Returns when to
   // look again.
-  TimeUs take_expired(TimeUs now, std::vector<TaskPtr>& expired) PS_EXCLUDES(mutex_);
+  TimeUs take_expired(TimeUs now, std::vector<RunPtr>& expired) PS_EXCLUDES(mutex_);
 
   // Makes the worker that has idled longest end. Null when none is idle.
   Sleeper* retire_one() PS_EXCLUDES(mutex_);
@@ -122,17 +124,18 @@ class TaskQueue {
 
   std::size_t at_hand(TimeUs now) const PS_REQUIRES(mutex_);
   std::size_t batch_size() const PS_REQUIRES(mutex_);
+  std::size_t workers_wanted() const PS_REQUIRES(mutex_);
   void wake_up_to(std::size_t workers) PS_REQUIRES(mutex_);
   void wake(Sleeper& sleeper) PS_REQUIRES(mutex_);
   void room_was_made() PS_REQUIRES(mutex_);
   Level level_locked() PS_REQUIRES(mutex_);
-  void mark_if_shed(Task& task, TimeUs now) PS_REQUIRES(mutex_);
+  void mark_if_shed(Run& run, TimeUs now) PS_REQUIRES(mutex_);
 
   Mutex mutex_;
   ConditionVariable not_full_;
-  FairQueue<Task> tasks_ PS_GUARDED_BY(mutex_);
+  FairQueue<Run> tasks_ PS_GUARDED_BY(mutex_);
   SleeperList idle_ PS_GUARDED_BY(mutex_);
-  double estimated_run_ PS_GUARDED_BY(mutex_) = kUnknownRun;  // µs
+  double estimated_task_ PS_GUARDED_BY(mutex_) = kUnknownRun;  // µs
   TimeUs wait_limit_ PS_GUARDED_BY(mutex_) = 0;
   StandingWaits standing_waits_ PS_GUARDED_BY(mutex_);
   std::size_t slots_ PS_GUARDED_BY(mutex_) = 0;  // expected

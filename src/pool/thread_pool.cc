@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <span>
 #include <utility>
+
+#include "core/wipe.h"
 
 namespace pool_server {
 
@@ -65,21 +68,28 @@ bool ThreadPool::index_in_use(unsigned index) const {
 }
 
 void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outstanding,
-                         double estimated_run, Inspection& found) {
+                         double estimated_task, Inspection& found) {
   found.look_again_at = kNever;
-  // Nothing may fail between giving a worker up and putting it where it belongs.
-  found.overdue.reserve(workers_.size());
-  found.stuck.reserve(workers_.size());
+  // Nothing may fail between giving a worker up and putting it where it belongs. What an earlier
+  // look found that failed later is there still, and is to be told.
+  found.overdue.reserve(found.overdue.size() + workers_.size());
+  found.stuck.reserve(found.stuck.size() + workers_.size());
+  const std::size_t known = found.stuck.size();
   stuck_.reserve(stuck_.size() + workers_.size());
   const TimeUs grace = std::max(std::clamp(patience.task_timeout, kShortestGrace, kLongestGrace),
                                 patience.least_grace);
+  // What is overdue is alone on its worker then.
+  const TimeUs long_for_its_batch =
+      patience.task_timeout > 0 ? std::min(kLong, patience.task_timeout) : kLong;
+  for (const auto& worker : workers_) {
+    worker->take_back_if_begun_by(now - long_for_its_batch, found.ended, taken_back_);
+  }
   std::size_t hopeless = 0;
   for (const auto& worker : workers_) {
-    worker->take_back_if_begun_by(now - kLong, found.ended, taken_back_);
     const Worker::Verdict verdict = worker->judge(
         now, {.task_timeout = patience.task_timeout,
               .grace = grace,
-              .may_give_up = stuck_.size() + found.stuck.size() < patience.max_stuck});
+              .may_give_up = stuck_.size() + found.stuck.size() - known < patience.max_stuck});
     found.look_again_by(verdict.look_again_at);
     if (verdict.overdue) found.overdue.push_back(*verdict.overdue);
     if (!verdict.past_saving) continue;
@@ -89,17 +99,20 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
       ++hopeless;
     }
   }
-  if (!found.stuck.empty()) quarantine(found.stuck);
-  for (std::size_t i = 0; i < found.stuck.size(); ++i) start_one();
+  quarantine(std::span(found.stuck).subspan(known));
+  for (std::size_t i = known; i < found.stuck.size(); ++i) start_one();
   found.no_progress_possible = hopeless == workers_.size();
-  if (!taken_back_.empty()) queue_->give_back(taken_back_);
+  if (!taken_back_.empty()) {
+    cut_taken_back();
+    queue_->give_back(taken_back_);
+  }
   found.look_again_by(queue_->take_expired(now, found.ended));
 
   // Until every task is either running or queued behind workers that all run one, something is in
   // transit: popped, about to be posted, or waiting for a worker that is about to wake.
-  const std::size_t depth = queue_->wake_for_waiting(estimated_run).depth;
+  const std::size_t depth = queue_->wake_for_waiting(estimated_task).depth;
   const std::size_t running = this->running().size();
-  const bool settled = outstanding == found.ended.size() + depth + running &&
+  const bool settled = outstanding == tasks_in(found.ended) + depth + running &&
                        (depth == 0 || running == workers_.size() + stuck_.size());
   if (!settled) found.look_again_by(now + kLong);
   if (patience.task_timeout > 0 && outstanding > 0) {
@@ -107,7 +120,23 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
   }
 }
 
-void ThreadPool::quarantine(const std::vector<Worker::Running>& stuck) {
+// They were cut by an estimate that was wrong: now each worker is to find a piece of them.
+void ThreadPool::cut_taken_back() {
+  const std::size_t workers = std::max<std::size_t>(workers_.size(), 1);
+  for (std::size_t i = 0; i < taken_back_.size(); ++i) {
+    const std::size_t piece = (taken_back_[i]->size() + workers - 1) / workers;
+    while (taken_back_[i]->size() > piece) {
+      taken_back_.reserve(taken_back_.size() + 1);
+      Run& run = *taken_back_[i];
+      const std::size_t behind = run.text_before(piece);
+      RunPtr rest = run.split_off(piece, behind);
+      wipe(std::span(run.text).subspan(behind));
+      taken_back_.insert(taken_back_.begin() + static_cast<std::ptrdiff_t>(++i), std::move(rest));
+    }
+  }
+}
+
+void ThreadPool::quarantine(std::span<const Worker::Running> stuck) {
   for (const Worker::Running& task : stuck) {
     const auto worker =
         std::ranges::find(workers_, task.worker, [](const auto& each) { return each->index(); });
@@ -137,12 +166,12 @@ void ThreadPool::nudge(unsigned index) {
   }
 }
 
-void ThreadPool::cancel(ConnectionId connection, TaskChain& cancelled) {
+void ThreadPool::cancel(ConnectionId connection, RunChain& cancelled) {
   queue_->cancel(connection, cancelled);
   for (const auto& worker : workers_) worker->cancel_tasks_of(connection);
 }
 
-void ThreadPool::surrender(std::vector<TaskPtr>& ended, std::vector<TaskPtr>& undone) {
+void ThreadPool::surrender(std::vector<RunPtr>& ended, std::vector<RunPtr>& undone) {
   queue_->take_all(undone);
   for (const auto* workers : {&workers_, &stuck_}) {
     for (const auto& worker : *workers) {
@@ -151,10 +180,10 @@ void ThreadPool::surrender(std::vector<TaskPtr>& ended, std::vector<TaskPtr>& un
   }
 }
 
-void ThreadPool::copy_running(std::vector<TaskPtr>& copies) {
+void ThreadPool::copy_running(std::vector<RunPtr>& copies) {
   for (const auto* workers : {&workers_, &stuck_}) {
     for (const auto& worker : *workers) {
-      if (TaskPtr copy = worker->copy_running()) copies.push_back(std::move(copy));
+      if (RunPtr copy = worker->copy_running()) copies.push_back(std::move(copy));
     }
   }
 }

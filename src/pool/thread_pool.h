@@ -4,11 +4,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/handler.h"
-#include "core/task_chain.h"
+#include "core/run_chain.h"
 #include "pool/completion_queue.h"
 #include "pool/task_queue.h"
 #include "pool/worker.h"
@@ -43,10 +44,11 @@ class ThreadPool {
     unsigned max_stuck = 0;   // workers given up for stuck and replaced, at once
     TimeUs least_grace = 0;   // µs that a handler may need to come back when it was told to
   };
-  // What a look after the workers found.
+  // What a look after the workers found. Whoever asked empties it; what a look that threw had found
+  // by then stays for the next.
   struct Inspection {
     std::vector<Worker::Running> overdue;  // marked answered just now: to be answered
-    std::vector<TaskPtr> ended;          // results that a long task kept waiting, and expired tasks
+    std::vector<RunPtr> ended;           // results that a long task kept waiting, and expired tasks
     std::vector<Worker::Running> stuck;  // their workers were given up and replaced just now
     // Every worker is past saving, and no more may be replaced.
     bool no_progress_possible = false;
@@ -57,8 +59,8 @@ class ThreadPool {
   // Gives up tasks that run or wait too long, replaces workers that do not come back from such a
   // task, frees what a long task holds up, and wakes idle workers for waiting tasks in case the
   // estimates were wrong. `outstanding`: tasks pushed whose completion the caller has not got;
-  // `estimated_run`: what a task takes at present, in µs.
-  void inspect(TimeUs now, const Patience& patience, std::size_t outstanding, double estimated_run,
+  // `estimated_task`: what a task takes at present, in µs.
+  void inspect(TimeUs now, const Patience& patience, std::size_t outstanding, double estimated_task,
                Inspection& found);
   // The worker of that index has come back from a task that was answered without it. If it was
   // given up, it is ending, and joined here.
@@ -72,13 +74,13 @@ class ThreadPool {
 
   // Takes the queued tasks of a client that left out of the queue into `cancelled`, and sets the
   // stop token of its running ones.
-  void cancel(ConnectionId connection, TaskChain& cancelled);
+  void cancel(ConnectionId connection, RunChain& cancelled);
   // Gives up the work that has not begun: it goes to `undone`, and what has ended to `ended`. A
   // task in transit between queue and worker may be missed: call again while some are unaccounted
   // for.
-  void surrender(std::vector<TaskPtr>& ended, std::vector<TaskPtr>& undone);
+  void surrender(std::vector<RunPtr>& ended, std::vector<RunPtr>& undone);
   // Appends copies of what is running for a client that still waits.
-  void copy_running(std::vector<TaskPtr>& copies);
+  void copy_running(std::vector<RunPtr>& copies);
   void cancel_all();  // sets every stop token
   std::vector<Worker::Running> running();
 
@@ -100,7 +102,8 @@ class ThreadPool {
   bool start_one();
   void add_worker();
   bool index_in_use(unsigned index) const;
-  void quarantine(const std::vector<Worker::Running>& stuck);
+  void cut_taken_back();
+  void quarantine(std::span<const Worker::Running> stuck);
 
   HandlerFactory make_handler_;
   CompletionQueue& completions_;
@@ -108,7 +111,7 @@ class ThreadPool {
   std::vector<std::unique_ptr<Worker>> workers_;
   // Given up and replaced; they retire when they come back. Ended before the queue is.
   std::vector<std::unique_ptr<Worker>> stuck_;
-  std::vector<TaskPtr> taken_back_;
+  std::vector<RunPtr> taken_back_;
   std::string start_failure_;
 };
 

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include "core/handler.h"
-#include "core/task.h"
+#include "core/run.h"
+#include "core/task_notes.h"
 #include "pool/completion_queue.h"
 #include "pool/task_queue.h"
 #include "sys/mutex.h"
@@ -17,9 +18,10 @@ namespace pool_server {
 
 // One thread of the pool and what the loop may know and do about the task it runs.
 //
-// The thread pops a batch from the TaskQueue, runs its handler on each task, and posts what ended
-// to the CompletionQueue. It touches no descriptor (the eventfd of the CompletionQueue aside, and
-// what its handler has of its own) and does not log: timings ride back inside the task.
+// The thread pops a batch of runs from the TaskQueue, has its handler do each of their tasks, and
+// posts what ended to the CompletionQueue. It touches no descriptor (the eventfd of the
+// CompletionQueue aside, and what its handler has of its own) and does not log: timings ride back
+// inside the run.
 //
 // What the thread has popped stays visible to the loop under mutex_, so that a task which turns out
 // long keeps neither the results before it nor the tasks after it: the loop takes them back.
@@ -85,15 +87,18 @@ class Worker {
 
   // A copy of the request that is running, unless its client has been answered; null: there is
   // none.
-  TaskPtr copy_running() PS_EXCLUDES(mutex_);
+  RunPtr copy_running() PS_EXCLUDES(mutex_);
 
-  // While the running task began at `begun_by` or earlier: appends the results it keeps waiting to
-  // `ended` and the tasks it keeps waiting to `unbegun`.
-  void take_back_if_begun_by(TimeUs begun_by, std::vector<TaskPtr>& ended,
-                             std::vector<TaskPtr>& unbegun) PS_EXCLUDES(mutex_);
+  // While the running task, or the batch that it is of, began at `begun_by` or earlier: appends the
+  // results it keeps waiting to
+  // `ended` and the tasks it keeps waiting to `unbegun`, so that it is alone, but for what its
+  // handler has reserved. Throws std::bad_alloc, and has lost nothing then.
+  void take_back_if_begun_by(TimeUs begun_by, std::vector<RunPtr>& ended,
+                             std::vector<RunPtr>& unbegun) PS_EXCLUDES(mutex_);
 
  private:
-  static constexpr std::size_t kMaxBatch = 128;
+  static constexpr std::size_t kMaxBatch = 128;            // runs popped at a time
+  static constexpr std::size_t kMostRuns = kMaxBatch + 8;  // that become of them, nearly always
 
   class Token final : public StopToken {
    public:
@@ -129,7 +134,7 @@ class Worker {
   // The thread's side of what the handler logs.
   class Log final : public TaskLog {
    public:
-    void begin(Task& task) { task_ = &task; }
+    explicit Log(Worker& worker) : worker_(worker) {}
     void write(LogLevel level, std::string_view text) noexcept override;
     void failed(std::string_view reason) noexcept override;
     void crashed(std::string_view how, std::string_view last_words) noexcept override;
@@ -137,45 +142,78 @@ class Worker {
    private:
     TaskNotes* notes() noexcept;  // null: there is no memory for them
 
-    Task* task_ = nullptr;
+    Worker& worker_;
+  };
+
+  // What the thread has in hand.
+  struct Current {
+    std::string_view text;  // of the run, where it stays until the task has ended
+    std::uint64_t number = 0;
+    std::uint64_t serial = 0;
+    bool alone = false;  // in its run
+  };
+  // What came of it.
+  struct Result {
+    std::string text;
+    Outcome outcome = Outcome::kOk;
+    bool none = false;     // there is but an internal error
+    bool is_line = false;  // the text is the whole reply line
+    bool failed = false;
+    bool crashed = false;
+    std::unique_ptr<TaskNotes> notes;  // null: none, or there was no memory for them
   };
 
   void run();
   bool prepare();
-  // Begins the first of the `count` tasks in popped_.
-  Task* begin_batch(std::size_t count, TimeUs now) PS_EXCLUDES(mutex_);
-  // Ends the running task and begins the next; null when the batch is done, and then outbox_ holds
-  // what has ended. `last`: this worker was given up, and has to end.
-  Task* begin_next(TimeUs now, bool& last) PS_EXCLUDES(mutex_);
-  Task* begin_one(TimeUs now) PS_REQUIRES(mutex_);
-  void compute(Task& task);
+  // Begins the first task of the `count` runs in popped_. False, here and in the next two: none is
+  // left to be done, and outbox_ holds what has ended.
+  bool begin_batch(std::size_t count, TimeUs now) PS_EXCLUDES(mutex_);
+  // Ends the running task and begins the next. `last`: this worker was given up, and has to end.
+  bool end_task(TimeUs now, bool& last) PS_EXCLUDES(mutex_);
+  bool begin_run(TimeUs now) PS_REQUIRES(mutex_);
+  void begin_task(TimeUs now) PS_REQUIRES(mutex_);
+  void add_reply() noexcept PS_REQUIRES(mutex_);
+  void compute();
+  void clear_result() noexcept;
+  template <class Visit>
+  void for_each_ahead(Visit visit) const PS_REQUIRES(mutex_);
+  void make_room_to_set_apart() PS_REQUIRES(mutex_);
+  void set_running_apart() PS_REQUIRES(mutex_);
+  std::size_t set_reserved_apart() PS_REQUIRES(mutex_);
   Verdict judge_running(TimeUs now, const Patience& patience) PS_EXCLUDES(mutex_);
   Running describe() const PS_REQUIRES(mutex_);
 
   const unsigned index_;
   TaskQueue& queue_;
   CompletionQueue& completions_;
-  Log log_;  // worker thread only
+  Log log_{*this};  // worker thread only
   Ahead ahead_{*this};
   const std::unique_ptr<Handler> handler_;
   const Token token_{*this};
   const Closing closing_token_{*this};
   TaskQueue::Sleeper sleeper_;
 
-  std::array<TaskPtr, kMaxBatch> popped_;  // worker thread only
-  std::vector<TaskPtr> outbox_;            // worker thread only
+  std::array<RunPtr, kMaxBatch> popped_;  // worker thread only
+  std::vector<RunPtr> outbox_;            // worker thread only
+  Current current_;                       // written by it under mutex_, and only then
+  Result result_;                         // worker thread only
 
   Mutex mutex_;
-  std::vector<TaskPtr> unbegun_ PS_GUARDED_BY(mutex_);  // the next one last
-  // Of unbegun_, so many at its end are the handler's already. Not 0 for longer than it takes a
-  // handler to see that a task is long.
+  std::vector<RunPtr> unbegun_ PS_GUARDED_BY(mutex_);  // the next one last
+  std::vector<RunPtr> ended_ PS_GUARDED_BY(mutex_);
+  RunPtr running_ PS_GUARDED_BY(mutex_);
+  std::size_t done_ PS_GUARDED_BY(mutex_) = 0;     // of its tasks, those that have ended
+  std::size_t text_at_ PS_GUARDED_BY(mutex_) = 0;  // byte at which that of the running one begins
+  TimeUs begun_at_ PS_GUARDED_BY(mutex_) = 0;      // the running task
+  TimeUs batch_begun_at_ PS_GUARDED_BY(mutex_) = 0;
+  TimeUs work_ PS_GUARDED_BY(mutex_) = 0;  // spent on it, as its handler tells; 0: it has not
+  // Of the tasks that come next, so many are the handler's already. Not 0 for longer than it takes
+  // a handler to see that a task is long.
   std::size_t reserved_ PS_GUARDED_BY(mutex_) = 0;
-  std::vector<TaskPtr> ended_ PS_GUARDED_BY(mutex_);
-  TaskPtr running_ PS_GUARDED_BY(mutex_);
   bool stop_requested_ PS_GUARDED_BY(mutex_) = false;
   TimeUs told_to_stop_at_ PS_GUARDED_BY(mutex_) = 0;   // meaningful while running_ is answered,
   bool had_more_grace_ PS_GUARDED_BY(mutex_) = false;  // as is this
-  bool given_up_ PS_GUARDED_BY(mutex_) = false;        // then running_ is its last task
+  bool given_up_ PS_GUARDED_BY(mutex_) = false;        // then running_ is its last run
   bool closing_ PS_GUARDED_BY(mutex_) = false;
 
   Thread thread_;  // last: it uses all of the above from its first instruction on

@@ -51,15 +51,122 @@ std::string Clients::id_of(const Connection& connection) {
   return std::to_string(connection.serial());
 }
 
-// A budget for each kind: neither they nor those of whom something was read can take it all.
+// A budget for each kind, here and in the next: neither those who have sent something nor those who
+// wait can take it all. Whoever has sent a little is heard even when it is used up.
+void Clients::visit_readable() {
+  begun_.reserve(readable_.size());  // what may fail comes before anything is taken
+  visiting_.swap(readable_);
+  // First what many have sent is received, and then they are heard: what runs between two system
+  // calls is short then, and stays in the caches.
+  for (auto next = visiting_.begin(); next != visiting_.end();) {
+    for (; next != visiting_.end() && buffers().has_input_room(); ++next) {
+      Connection* connection = connections_.find(*next);
+      if (connection != nullptr && begin_visit(*connection)) begun_.push_back(connection);
+    }
+    for (Connection* connection : begun_) hear(*connection);
+    begun_.clear();
+    buffers().let_input_go();
+  }
+  visiting_.clear();
+}
+
 void Clients::give_turns() {
   budget().refill();
-  admission_.resume_waiting(budget());
+  admission_.begin_turns();
+  while (!budget().used_up()) {
+    const auto next = admission_.next_in_line();
+    if (!next) break;
+    Connection* connection = connections_.find(*next);
+    if (connection == nullptr) continue;
+    connection->wait_is_over();
+    visit(*connection);
+  }
+  admission_.end_turns();
   budget().refill();
   for (std::size_t left = turns_.size(); left > 0 && !budget().used_up(); --left) {
     Connection* connection = connections_.find(turns_.front());
     turns_.pop_front();
-    if (connection != nullptr) connection->take_turn();
+    if (connection != nullptr) visit(*connection);
+  }
+}
+
+void Clients::visit(Connection& connection) {
+  if (begin_visit(connection)) hear(connection);
+  buffers().let_input_go();
+}
+
+bool Clients::begin_visit(Connection& connection) {
+  bool begun = false;
+  connection.attempt([&] { begun = connection.begin_visit(); });
+  return begun;
+}
+
+// Takes as much as a turn allows; what is left over waits in line for another one.
+void Clients::hear(Connection& connection) {
+  connection.attempt([&] {
+    const std::size_t granted = budget().lines_of_visit();
+    std::size_t lines = granted;
+    for (; lines > 0; --lines) {
+      const Connection::Item item = connection.next();
+      if (item.kind == Connection::Item::Kind::kNothing) break;
+      take(connection, item);
+    }
+    budget().spend_lines(granted - lines);
+    connection.end_visit();
+  });
+}
+
+void Clients::take(Connection& connection, const Connection::Item& item) {
+  using Kind = Connection::Item::Kind;
+  switch (item.kind) {
+    case Kind::kNothing:
+      return;
+    case Kind::kRequest:
+      take_request(connection, item, item.text, options_.overload);
+      return;
+    case Kind::kTooLong:
+      router_.answer_error(connection, protocol::line_too_long(options_.max_line));
+      return;
+    case Kind::kCarried:
+      break;
+  }
+  switch (item.carried->kind) {
+    case CarriedAnswer::Kind::kRequest:
+      take_request(connection, item, item.carried->text, Overload::kWait);  // accepted is accepted
+      return;
+    case CarriedAnswer::Kind::kReply:
+      router_.answer_carried(connection, *item.carried);
+      return;
+    case CarriedAnswer::Kind::kStats:
+      router_.answer_stats(connection);
+      return;
+  }
+}
+
+void Clients::take_request(Connection& connection, const Connection::Item& item,
+                           std::string_view text, Overload overload) {
+  if (text.empty()) {
+    router_.answer_error(connection, protocol::kEmptyRequest);
+    return;
+  }
+  if (text == protocol::kStatsRequest) {
+    router_.answer_stats(connection);
+    return;
+  }
+  switch (admission_.admit(connection, text, loop().now(), overload)) {
+    case Admission::Verdict::kAdmitted:
+      ++connection.requests;
+      return;
+    case Admission::Verdict::kWait:
+      connection.put_back(item, Connection::Wait::kRoom);
+      return;
+    case Admission::Verdict::kNoMemory:
+      connection.put_back(item, Connection::Wait::kMemory);
+      return;
+    case Admission::Verdict::kBusy:
+      ++counters_.shed_busy;
+      router_.answer_error(connection, protocol::kServerBusy);
+      return;
   }
 }
 
@@ -82,13 +189,19 @@ void Clients::tell_starved() {
 
 void Clients::settle() {
   // Settling one connection may change it again: it then comes back in the next round.
+  begun_.reserve(changed_.size());  // what may fail comes first
   settling_.swap(changed_);
   for (const ConnectionId id : settling_) {
     Connection* connection = connections_.find(id);
     if (connection == nullptr) continue;
+    begun_.push_back(connection);
+    connection->send_due();
+  }
+  for (Connection* connection : begun_) {
     connection->listed = false;
     connection->settle();
   }
+  begun_.clear();
   settling_.clear();
   budget().refill();
   if (accept_paused_) retry_accepting();
@@ -187,44 +300,12 @@ void Clients::begin_drain(Connection::Carry carry) {
   });
 }
 
-bool Clients::on_request(Connection& connection, std::string_view line) {
-  return answer(connection, line, options_.overload);
-}
-
-bool Clients::answer(Connection& connection, std::string_view line, Overload overload) {
-  if (line.empty()) {
-    router_.answer_error(connection, protocol::kEmptyRequest);
-    return true;
+void Clients::on_ready(Connection& connection, Ready how) {
+  if (how == Ready::kReadable) {
+    readable_.push_back(connection.id());
+  } else {
+    turns_.push_back(connection.id());
   }
-  if (line == protocol::kStatsRequest) {
-    router_.answer_stats(connection);
-    return true;
-  }
-  const Admission::Verdict verdict = admission_.admit(connection, line, loop().now(), overload);
-  if (verdict == Admission::Verdict::kNoMemory) connection.starve();
-  if (verdict == Admission::Verdict::kAdmitted) ++connection.requests;
-  if (verdict != Admission::Verdict::kBusy) return verdict == Admission::Verdict::kAdmitted;
-  ++counters_.shed_busy;
-  router_.answer_error(connection, protocol::kServerBusy);
-  return true;
-}
-
-bool Clients::on_carried_answer(Connection& connection, const CarriedAnswer& carried) {
-  switch (carried.kind) {
-    case CarriedAnswer::Kind::kRequest:
-      return answer(connection, carried.text, Overload::kWait);  // accepted is accepted
-    case CarriedAnswer::Kind::kReply:
-      router_.answer_carried(connection, carried);
-      return true;
-    case CarriedAnswer::Kind::kStats:
-      router_.answer_stats(connection);
-      return true;
-  }
-  return true;
-}
-
-void Clients::on_line_too_long(Connection& connection) {
-  router_.answer_error(connection, protocol::line_too_long(options_.max_line));
 }
 
 void Clients::on_received(Connection& connection, std::size_t bytes) {
@@ -244,10 +325,6 @@ void Clients::on_sent(Connection& connection, std::size_t bytes) {
 void Clients::on_changed(Connection& connection) {
   if (std::exchange(connection.listed, true)) return;
   changed_.push_back(connection.id());
-}
-
-void Clients::on_turn_over(Connection& connection) {
-  turns_.push_back(connection.id());
 }
 
 void Clients::on_expired(Connection& connection, Expiry expiry) {

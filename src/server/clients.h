@@ -29,13 +29,16 @@ class Clients final : public ConnectionHost, public ListenerHost {
 
   void listen(std::vector<ListeningSocket> sockets);
 
+  // End of round: hears what those have to ask who have sent something, before anything else is
+  // done in it.
+  void visit_readable();
   // End of round: serves those who wait for room in the queue, and those who have lines left over
   // from an earlier round.
   void give_turns();
-  // End of round: flushes replies, admits what became possible.
+  // End of round: sends replies, and ends what is complete.
   void settle();
   // Some of that is left for the next round, which is not to be waited for.
-  bool has_work_left() const { return !turns_.empty() || !changed_.empty(); }
+  bool has_work_left() const { return !turns_.empty() || !changed_.empty() || !readable_.empty(); }
   void reap();
 
   // Options have changed. Allocates nothing if make_room_to_reconfigure() went before, between the
@@ -67,16 +70,13 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::size_t served() const { return connections_.open() - refused_; }
 
   // ConnectionHost
-  bool on_request(Connection& connection, std::string_view line) override;
-  bool on_carried_answer(Connection& connection, const CarriedAnswer& carried) override;
-  void on_line_too_long(Connection& connection) override;
+  void on_ready(Connection& connection, Ready how) override;
   void on_client_known(Connection& connection) override;
   void on_bad_header(Connection& connection) override;
   void on_received(Connection& connection, std::size_t bytes) override;
   void on_sent(Connection& connection, std::size_t bytes) override;
   void on_starved(Connection& connection) override { starved_.push_back(connection.id()); }
   void on_changed(Connection& connection) override;
-  void on_turn_over(Connection& connection) override;
   void on_failed(Connection& connection, const std::exception& error) override;
   void on_closed(Connection& connection, bool broken) override;
   std::size_t max_line() const override { return options_.max_line; }
@@ -92,7 +92,12 @@ class Clients final : public ConnectionHost, public ListenerHost {
 
  private:
   static std::string id_of(const Connection& connection);  // for the log
-  bool answer(Connection& connection, std::string_view line, Overload overload);
+  void visit(Connection& connection);
+  bool begin_visit(Connection& connection);
+  void hear(Connection& connection);
+  void take(Connection& connection, const Connection::Item& item);
+  void take_request(Connection& connection, const Connection::Item& item, std::string_view text,
+                    Overload overload);
   Connection& let_in(UniqueFd&& socket);  // if it throws, it has not taken the socket
   bool is_proxy(int socket) const;
   // Its client is known from now on, and counts as one of its peer's.
@@ -120,6 +125,10 @@ class Clients final : public ConnectionHost, public ListenerHost {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<ConnectionId> changed_;
   std::vector<ConnectionId> settling_;
+  std::vector<ConnectionId> readable_;  // who has sent something, in this round
+  std::vector<ConnectionId> visiting_;
+  std::vector<Connection*>
+      begun_;  // in visit_readable() and settle(): their second step is to come
   std::deque<ConnectionId> turns_;     // who has lines left over, the longest served last
   std::vector<ConnectionId> starved_;  // in the order in which they are fed
   CallbackTimer retry_accept_;

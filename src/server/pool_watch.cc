@@ -55,7 +55,7 @@ TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
   pool_.inspect(
       now,
       {.task_timeout = options_.task_timeout, .max_stuck = max_stuck, .least_grace = least_grace},
-      admission_.outstanding(), admission_.estimated_run(), inspection_);
+      admission_.outstanding(), admission_.estimated_task(), inspection_);
   admission_.forget_room();  // what waited behind a long task may be in the queue again
   inspect_at_ = inspection_.look_again_at;
   const bool answers = !inspection_.overdue.empty() || !inspection_.ended.empty();
@@ -70,9 +70,9 @@ void PoolWatch::withdraw() {
   deliver(ended_);
 }
 
-std::vector<TaskPtr> PoolWatch::take_undone_work() {
+std::vector<RunPtr> PoolWatch::take_undone_work() {
   // What is taken back stays where another try finds it, should there be no memory for the rest.
-  std::vector<TaskPtr> copies;
+  std::vector<RunPtr> copies;
   for (int tries = 0; tries < kTransitTries; ++tries) {
     withdrawn_.reserve(withdrawn_.size() + admission_.awaited());
     ended_.reserve(ended_.size() + admission_.awaited());
@@ -84,7 +84,7 @@ std::vector<TaskPtr> PoolWatch::take_undone_work() {
     pool_.copy_running(copies);
     // What was collected is not running any more, so nothing is counted twice; what is missing has
     // ended and is about to be posted, or was popped and is about to begin.
-    if (withdrawn_.size() + copies.size() >= admission_.awaited()) break;
+    if (tasks_in(withdrawn_) + tasks_in(copies) >= admission_.awaited()) break;
     ::usleep(kTransitPause);
   }
   withdrawn_.reserve(withdrawn_.size() + copies.size());
@@ -108,38 +108,53 @@ void PoolWatch::report_abandoned_work() {
   log::write(LogLevel::kWarning, "abandoned", {}, fmt::format("gave up {}", tasks));
 }
 
-void PoolWatch::deliver(std::vector<TaskPtr>& ended) {
+void PoolWatch::deliver(std::vector<RunPtr>& ended) {
   const bool debug = log::enabled(LogLevel::kDebug);
-  for (TaskPtr& task : ended) {
-    if (debug) log::attempt([&] { log_computed(*task); });
-    if (task->failed || task->notes != nullptr) log::attempt([&] { tell_notes(*task); });
-    admission_.on_ended(*task);
-    if (task->answered) pool_.came_back(task->worker);
-    router_.deliver(std::move(task));
+  for (RunPtr& run : ended) {
+    if (debug) log::attempt([&] { log_computed(*run); });
+    if (run->has_news) log::attempt([&] { tell_news(*run); });
+    admission_.on_ended(*run);
+    if (run->answered) pool_.came_back(run->worker);
+    router_.deliver(std::move(run));
   }
   ended.clear();
 }
 
-void PoolWatch::log_computed(const Task& task) {
-  if (task.shed != Task::Shed::kNo) return;
-  const std::string client = std::to_string(task.serial);
-  const std::string worker = Worker::name(task.worker);
-  const TimeUs run = task.ended_at - task.begun_at;
-  log::write_for_thread(
-      worker, LogLevel::kDebug, "computed",
-      {{"POOL_SERVER_CONNECTION", client},
-       {"POOL_SERVER_TASK", std::to_string(task.number)},
-       {"POOL_SERVER_WORKER", worker},
-       {"POOL_SERVER_WAIT_USEC", std::to_string(task.begun_at - task.accepted_at)},
-       {"POOL_SERVER_RUN_USEC", std::to_string(run)}},
-      fmt::format("computed task {} of connection {} in {} us", task.number, client, run));
+void PoolWatch::log_computed(const Run& run) {
+  if (run.shed != Run::Shed::kNo) return;
+  const std::string client = std::to_string(run.serial);
+  const std::string worker = Worker::name(run.worker);
+  std::uint64_t number = run.number;
+  TimeUs waited = run.begun_at - run.accepted_at;
+  for (const Task& task : run.tasks) {
+    log::write_for_thread(
+        worker, LogLevel::kDebug, "computed",
+        {{"POOL_SERVER_CONNECTION", client},
+         {"POOL_SERVER_TASK", std::to_string(number)},
+         {"POOL_SERVER_WORKER", worker},
+         {"POOL_SERVER_WAIT_USEC", std::to_string(waited)},
+         {"POOL_SERVER_RUN_USEC", std::to_string(task.took)}},
+        fmt::format("computed task {} of connection {} in {} us", number, client, task.took));
+    ++number;
+    waited += task.took;
+  }
+}
+
+void PoolWatch::tell_news(const Run& run) {
+  std::uint64_t number = run.number;
+  for (const Task& task : run.tasks) {
+    const TaskNotes* const notes = run.notes.find(number);
+    if (task.failed || notes != nullptr) tell_notes(run, number, task.failed, notes);
+    ++number;
+  }
 }
 
 // What the handler said of a task, told under the name of its worker.
-void PoolWatch::tell_notes(const Task& task) {
-  const std::string client = std::to_string(task.serial);
-  const std::string number = std::to_string(task.number);
-  const std::string worker = Worker::name(task.worker);
+void PoolWatch::tell_notes(const Run& run, std::uint64_t task, bool failed,
+                           const TaskNotes* notes) {
+  const std::string client = std::to_string(run.serial);
+  const std::string number = std::to_string(task);
+  const std::string worker = Worker::name(run.worker);
   // `said`: by the handler, in which a piece of the request may be.
   const auto tell = [&](LogLevel level, log::Event event, std::string_view what,
                         std::string_view said) {
@@ -150,25 +165,24 @@ void PoolWatch::tell_notes(const Task& task) {
                            {"POOL_SERVER_WORKER", worker}},
                           {own + std::string(said), own.size()});
   };
-  if (task.notes != nullptr) {
-    for (const TaskNotes::Line& line : task.notes->lines()) {
+  if (notes != nullptr) {
+    for (const TaskNotes::Line& line : notes->lines()) {
       tell(line.level, "handler-log", "", line.text);
     }
-    if (const std::size_t bytes = task.notes->left_out(); bytes > 0) {
+    if (const std::size_t bytes = notes->left_out(); bytes > 0) {
       tell(LogLevel::kWarning, "handler-log-cut",
            fmt::format("{} bytes more of the handler's log are left out", bytes), "");
     }
   }
-  if (task.notes != nullptr && !task.notes->crash().empty()) {
-    const std::string_view said = task.notes->last_words();
+  if (notes != nullptr && !notes->crash().empty()) {
+    const std::string_view said = notes->last_words();
     tell(LogLevel::kWarning, "worker-crashed",
-         fmt::format("the worker's process crashed ({}){}", task.notes->crash(),
+         fmt::format("the worker's process crashed ({}){}", notes->crash(),
                      said.empty() ? "" : ", having said: "),
          said);
   }
-  if (task.failed) {
-    const std::string_view reason =
-        task.notes == nullptr ? std::string_view() : task.notes->reason();
+  if (failed) {
+    const std::string_view reason = notes == nullptr ? std::string_view() : notes->reason();
     tell(LogLevel::kWarning, "handler-threw",
          "the handler failed: ", reason.empty() ? "no reason is known" : reason);
   }

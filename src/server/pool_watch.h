@@ -3,8 +3,8 @@
 #include <vector>
 
 #include "core/options.h"
+#include "core/run.h"
 #include "core/stats.h"
-#include "core/task.h"
 #include "net/connection_table.h"
 #include "pool/completion_queue.h"
 #include "pool/thread_pool.h"
@@ -34,16 +34,17 @@ class PoolWatch {
   // and in each round of it, as tasks in transit between queue and worker cannot be taken.
   void withdraw();
   // Accepted work whose client waits, less what was withdrawn.
-  std::size_t at_work() const { return admission_.awaited() - withdrawn_.size(); }
+  std::size_t at_work() const { return admission_.awaited() - tasks_in(withdrawn_); }
   // What was withdrawn, and all else that has not ended: what is running is copied.
-  std::vector<TaskPtr> take_undone_work();
+  std::vector<RunPtr> take_undone_work();
   // At the very end: sets every stop token, and logs what is being given up.
   void report_abandoned_work();
 
  private:
-  void deliver(std::vector<TaskPtr>& ended);
-  void log_computed(const Task& task);
-  void tell_notes(const Task& task);
+  void deliver(std::vector<RunPtr>& ended);
+  void log_computed(const Run& run);
+  void tell_news(const Run& run);
+  void tell_notes(const Run& run, std::uint64_t task, bool failed, const TaskNotes* notes);
   void answer_overdue(TimeUs now);
   void tell_overdue(const Worker::Running& task, std::string_view message, TimeUs now);
   void report_stuck();
@@ -58,8 +59,8 @@ class PoolWatch {
 
   TimeUs inspect_at_ = kNever;
   bool pool_is_stuck_ = false;
-  std::vector<TaskPtr> ended_;
-  std::vector<TaskPtr> withdrawn_;
+  std::vector<RunPtr> ended_;
+  std::vector<RunPtr> withdrawn_;
   ThreadPool::Inspection inspection_;
 };
 

@@ -16,50 +16,53 @@ constexpr std::size_t kStatsCharge = 1024;  // bytes
 
 }  // namespace
 
-ReplyRouter::ReplyRouter(ConnectionTable& connections, Counters& counters, TaskRecycler& recycler,
+ReplyRouter::ReplyRouter(ConnectionTable& connections, Counters& counters, RunRecycler& recycler,
                          std::function<std::string()> render_stats)
     : connections_(connections),
       counters_(counters),
       recycler_(recycler),
       render_stats_(std::move(render_stats)) {}
 
-void ReplyRouter::deliver(TaskPtr ended) {
-  if (ended->shed != Task::Shed::kNo) {
-    ++(ended->shed == Task::Shed::kWaitedTooLong ? counters_.shed_timeout : counters_.shed_target);
-    ended->kind = Task::Kind::kRefusal;
-    ended->outcome = Outcome::kError;
+void ReplyRouter::deliver(RunPtr ended) {
+  if (ended->shed != Run::Shed::kNo) {
+    (ended->shed == Run::Shed::kWaitedTooLong ? counters_.shed_timeout : counters_.shed_target) +=
+        ended->size();
+    ended->kind = Run::Kind::kRefusal;
     pass_on(std::move(ended));
     return;
   }
-  counters_.wait.record(ended->begun_at - ended->accepted_at);
-  counters_.run.record(ended->ended_at - ended->begun_at);
-  if (!ended->answered) {  // an overdue one was counted when it was answered
+  TimeUs waited = ended->begun_at - ended->accepted_at;
+  for (const Task& task : ended->tasks) {
+    counters_.wait.record(waited);
+    counters_.run.record(task.took);
+    waited += task.took;
+    if (ended->answered) continue;  // an overdue one was counted when it was answered
     ++counters_.completed;
-    if (ended->outcome == Outcome::kError) ++*count_of(*ended);
+    if (task.outcome == Outcome::kError) {
+      ++(task.crashed ? counters_.task_crashes : counters_.task_errors);
+    }
   }
   pass_on(std::move(ended));
 }
 
-std::uint64_t* ReplyRouter::count_of(const Task& failed) {
-  const bool crashed = failed.notes != nullptr && !failed.notes->crash().empty();
-  return crashed ? &counters_.task_crashes : &counters_.task_errors;
-}
-
-void ReplyRouter::pass_on(TaskPtr ended) {
+void ReplyRouter::pass_on(RunPtr ended) {
   Connection* connection = ended->answered ? nullptr : connections_.find(ended->connection);
   if (connection == nullptr) {
-    ++counters_.dropped;
+    counters_.dropped += ended->size();
     recycler_.give(std::move(ended));
     return;
   }
-  connection->had_work_for += ended->ended_at - ended->begun_at;
+  connection->had_work_for += ended->took();
   connection->attempt([&] {
-    if (ended->shed != Task::Shed::kNo) {
-      ended->reply.clear();
-      protocol::append_reply(Outcome::kError, protocol::kWaitedTooLong, ended->reply);
+    if (ended->shed != Run::Shed::kNo) {
+      for (Task& task : ended->tasks) {
+        task.outcome = Outcome::kError;
+        protocol::append_reply(task.outcome, protocol::kWaitedTooLong, ended->replies);
+      }
     }
     const std::size_t charge = ended->charge;
     put(*connection, std::move(ended), charge);
+    connection->may_go_on();
   });
 }
 
@@ -69,41 +72,39 @@ void ReplyRouter::answer_overdue(const Worker::Running& task, std::string_view m
   Connection* connection = connections_.find(task.connection);
   if (connection == nullptr) return;
   connection->attempt([&] {
-    TaskPtr answer = recycler_.take();
-    answer->kind = Task::Kind::kRefusal;
+    RunPtr answer = recycler_.take();
+    answer->answer(Run::Kind::kRefusal, Outcome::kError);
     answer->sequence = task.sequence;
-    answer->outcome = Outcome::kError;
-    protocol::append_reply(Outcome::kError, message, answer->reply);
+    protocol::append_reply(Outcome::kError, message, answer->replies);
     put(*connection, std::move(answer), task.charge);
+    connection->may_go_on();
   });
 }
 
 void ReplyRouter::answer_error(Connection& connection, std::string_view message) {
-  TaskPtr answer = recycler_.take();
-  answer->kind = Task::Kind::kRefusal;
+  RunPtr answer = recycler_.take();
+  answer->answer(Run::Kind::kRefusal, Outcome::kError);
   answer->sequence = connection.writer().reserve(0);
-  answer->outcome = Outcome::kError;
-  protocol::append_reply(Outcome::kError, message, answer->reply);
+  protocol::append_reply(Outcome::kError, message, answer->replies);
   put(connection, std::move(answer), 0);
 }
 
 void ReplyRouter::answer_carried(Connection& connection, const CarriedAnswer& carried) {
-  TaskPtr answer = recycler_.take();
-  answer->kind = Task::Kind::kRefusal;
+  RunPtr answer = recycler_.take();
+  answer->answer(Run::Kind::kRefusal, carried.outcome);
   answer->sequence = connection.writer().reserve(0);
-  answer->outcome = carried.outcome;
-  answer->reply = carried.text;
+  answer->replies = carried.text;
   put(connection, std::move(answer), 0);
 }
 
 void ReplyRouter::answer_stats(Connection& connection) {
-  TaskPtr answer = recycler_.take();
-  answer->kind = Task::Kind::kStats;
+  RunPtr answer = recycler_.take();
+  answer->answer(Run::Kind::kStats, Outcome::kOk);
   answer->sequence = connection.writer().reserve(kStatsCharge);
   put(connection, std::move(answer), kStatsCharge);
 }
 
-void ReplyRouter::put(Connection& connection, TaskPtr answer, std::size_t charge) {
+void ReplyRouter::put(Connection& connection, RunPtr answer, std::size_t charge) {
   connection.writer().put(std::move(answer), charge);
   release(connection, /*stats=*/nullptr);
 }
@@ -126,17 +127,21 @@ void ReplyRouter::tell_stats() {
 // Appends what has its turn to the output. `stats`: as they are now; null: not known.
 void ReplyRouter::release(Connection& connection, const std::string* stats) {
   ReplyWriter& writer = connection.writer();
-  while (const Task* next = writer.next()) {
-    const bool asks_stats = next->kind == Task::Kind::kStats;
+  while (const Run* next = writer.next()) {
+    const bool asks_stats = next->kind == Run::Kind::kStats;
     if (asks_stats && stats == nullptr) {
       if (!connection.awaits_stats) stats_due_.push_back(connection.id());
       connection.awaits_stats = true;
       break;
     }
-    TaskPtr answer = writer.take_next();
-    writer.append(asks_stats ? *stats : answer->reply, connection.buffers());
-    if (answer->outcome == Outcome::kError) {
-      ++counters_.errors;
+    RunPtr answer = writer.take_next();
+    if (asks_stats) {
+      writer.append(*stats, connection.buffers());
+    } else {
+      writer.append(*answer, connection.buffers());
+    }
+    if (const std::size_t errors = answer->errors(); errors > 0) {
+      counters_.errors += errors;
       stats = nullptr;
     }
     recycler_.give(std::move(answer));

@@ -5,10 +5,10 @@
 #include <string>
 #include <string_view>
 
+#include "core/run.h"
 #include "core/stats.h"
-#include "core/task.h"
 #include "net/connection_table.h"
-#include "pool/task_recycler.h"
+#include "pool/run_recycler.h"
 #include "pool/worker.h"
 
 namespace pool_server {
@@ -17,11 +17,11 @@ namespace pool_server {
 // clients get to see. Loop thread only.
 class ReplyRouter {
  public:
-  ReplyRouter(ConnectionTable& connections, Counters& counters, TaskRecycler& recycler,
+  ReplyRouter(ConnectionTable& connections, Counters& counters, RunRecycler& recycler,
               std::function<std::string()> render_stats);
 
-  // A task has ended on a worker, or was shed.
-  void deliver(TaskPtr ended);
+  // A run has ended on a worker, or was shed.
+  void deliver(RunPtr ended);
   // A task was given up: its client gets an error in its place, its own result will be dropped.
   void answer_overdue(const Worker::Running& task, std::string_view message);
   // The loop's own answers: they keep their place in the order like any other.
@@ -36,14 +36,13 @@ class ReplyRouter {
   bool owes_stats() const { return !stats_due_.empty(); }
 
  private:
-  std::uint64_t* count_of(const Task& failed);
-  void pass_on(TaskPtr ended);
-  void put(Connection& connection, TaskPtr answer, std::size_t charge);
+  void pass_on(RunPtr ended);
+  void put(Connection& connection, RunPtr answer, std::size_t charge);
   void release(Connection& connection, const std::string* stats);
 
   ConnectionTable& connections_;
   Counters& counters_;
-  TaskRecycler& recycler_;
+  RunRecycler& recycler_;
   std::function<std::string()> render_stats_;
   std::deque<ConnectionId> stats_due_;  // whose next answer is a STATS
 };

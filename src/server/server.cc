@@ -57,7 +57,7 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
           options_.min_workers, options_.queue_capacity, [this] { return handler_->make(); },
           completions_),
       router_(connections_, counters_, recycler_, [this] { return format_stats(view()); }),
-      admission_(pool_, connections_, recycler_, counters_,
+      admission_(pool_, recycler_, counters_,
                  [this](std::size_t request) { return longest_reply_(request); }),
       clients_(options_, loop_, timers_, connections_, admission_, router_, counters_),
       watch_(options_, pool_, completions_, connections_, admission_, router_, counters_),
@@ -181,12 +181,12 @@ TimeUs Server::end_of_round(TimeUs now) {
 // The order matters: tasks reach the workers before the loop spends time on sending, and the look
 // for completions comes last, so that a worker needs to wake the loop only when it really sleeps.
 TimeUs Server::finish_round(TimeUs now) {
+  clients_.visit_readable();
   drain_.begin_if_asked();
   clients_.give_turns();
-  bool submitted = admission_.submit(now);
+  const bool submitted = admission_.submit(now);
   router_.tell_stats();
   clients_.settle();
-  submitted |= admission_.submit(now);  // settling may have admitted more
   clients_.reap();
   if (std::exchange(reload_requested_, false)) reload();
   const TimeUs next_inspection = watch_.inspect(now, submitted);
@@ -245,7 +245,8 @@ TimeUs Server::drain(TimeUs now) {
     return kNever;
   }
   const bool awaited = admission_.awaited() > 0 ||
-                       (delivers_first_ ? !all_is_delivered(now) : connections_.open() > 0);
+                       (delivers_first_ ? clients_.has_work_left() || !all_is_delivered(now)
+                                        : connections_.open() > 0);
   if (!awaited) drain_.hasten(now + kLastChance);
   drain_.tick(awaited || admission_.outstanding() > 0);
   return delivers_first_ ? look_for_delivery_at_ : kNever;

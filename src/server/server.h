@@ -13,7 +13,7 @@
 #include "loop/timers.h"
 #include "net/connection_table.h"
 #include "pool/completion_queue.h"
-#include "pool/task_recycler.h"
+#include "pool/run_recycler.h"
 #include "pool/thread_pool.h"
 #include "server/admission.h"
 #include "server/children_watch.h"
@@ -89,7 +89,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   LongestReply longest_reply_;
   const std::unique_ptr<HandlerModule> handler_;
   ThreadPool pool_;
-  TaskRecycler recycler_;
+  RunRecycler recycler_;
   ConnectionTable connections_;
   ReplyRouter router_;
   Admission admission_;

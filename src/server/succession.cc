@@ -107,13 +107,12 @@ bool Succession::prepare() {
 }
 
 bool Succession::hand_over() {
-  std::vector<TaskPtr> undone = once_there_is_memory([this] { return watch_.take_undone_work(); });
-  const std::size_t requests = undone.size();
-  std::erase_if(undone, [this](const TaskPtr& task) {
-    return connections_.find(task->connection) == nullptr;
-  });
+  std::vector<RunPtr> undone = once_there_is_memory([this] { return watch_.take_undone_work(); });
+  const std::size_t requests = tasks_in(undone);
+  std::erase_if(
+      undone, [this](const RunPtr& run) { return connections_.find(run->connection) == nullptr; });
   // As the connections come below, each one's in their order.
-  std::ranges::stable_sort(undone, {}, [](const TaskPtr& task) { return task->connection.slot; });
+  std::ranges::stable_sort(undone, {}, [](const RunPtr& run) { return run->connection.slot; });
   auto next = undone.begin();
   std::vector<Connection*> carried;
   std::vector<bool> owed;  // for each of `carried`
@@ -179,10 +178,10 @@ std::vector<std::uint64_t> Succession::totals() const {
 }
 
 // What it was owed is in the snapshot from now on, and nowhere else: nothing is held twice.
-bool Succession::write_down(Connection& connection, std::span<TaskPtr> undone) {
+bool Succession::write_down(Connection& connection, std::span<RunPtr> undone) {
   try {
-    std::vector<TaskPtr> theirs(std::move_iterator(undone.begin()),
-                                std::move_iterator(undone.end()));
+    std::vector<RunPtr> theirs(std::move_iterator(undone.begin()),
+                               std::move_iterator(undone.end()));
     return handover_->add(connection.carry(std::move(theirs)), connection.descriptor());
   } catch (const std::bad_alloc&) {
     return false;

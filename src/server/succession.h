@@ -35,7 +35,7 @@ class Succession {
  private:
   void take_over(int channel);
   std::vector<std::uint64_t> totals() const;
-  bool write_down(Connection& connection, std::span<TaskPtr> undone);
+  bool write_down(Connection& connection, std::span<RunPtr> undone);
 
   ConnectionTable& connections_;
   Clients& clients_;

@@ -48,8 +48,6 @@ def run_all(servers, generator, names, options):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
         for run in runs_of_a_round(number, names, options):
             attempt(*run)
-    times = [servers.start_and_stop() for _ in range(20)]
-    runs["start"], runs["stop"] = map(list, zip(*times))
     return runs, failures
 
 
@@ -90,7 +88,9 @@ def main():
     servers = Servers(options.pool_server, options.peers)
     wanted = options.only or [OURS, *PEERS, MEMCACHED]
     names = [name for name in wanted if name in (OURS, MEMCACHED) or (servers.peers / name).exists()]
+    times = [servers.start_and_stop() for _ in range(20)]
     runs, failures = run_all(servers, options.generator, names, options)
+    runs["start"], runs["stop"] = map(list, zip(*times))
     failures |= {name: "it does not build" for name in wanted if name not in names}
     if options.results:
         options.results.write_text(json.dumps(runs))

@@ -46,7 +46,7 @@ class SystemCalls(CostTestCase):
 
     def test_pipelined(self):
         """Fails when a system call is made for each request rather than for each batch."""
-        self.assert_cost("system calls, pipelined", self.calls_per_request(MANY, *PIPELINED), 0.5)
+        self.assert_cost("system calls, pipelined", self.calls_per_request(MANY, *PIPELINED), 0.4)
 
     def test_one_at_a_time(self):
         """Fails when a request that comes alone takes more than its recv, its send and a share of what all need."""
@@ -74,7 +74,7 @@ class ContextSwitches(CostTestCase):
         self.load(server, MANY, *PIPELINED)
         before, served_before = server.process.context_switches(), server.stats()["completed"]
         served = self.load(server, 20 * MANY, *PIPELINED) - served_before
-        self.assert_cost("context switches, pipelined", (server.process.context_switches() - before) / served, 0.2)
+        self.assert_cost("context switches, pipelined", (server.process.context_switches() - before) / served, 0.1)
 
 
 @unittest.skipUnless(shutil.which("valgrind"), "valgrind is not installed")
@@ -90,24 +90,27 @@ class UnderValgrind(CostTestCase):
         self.assertEqual(server.wait_exit(6 * PATIENCE), 0)
         return int(re.search(pattern, report.read_text())[1].replace(",", "")), served
 
-    def per_request(self, tool, pattern, how):
+    def per_request(self, tool, pattern, how, few=FEW, many=MANY):
         """What more requests add, so that start and end of the server do not count."""
-        few, few_served = self.run_under(tool, pattern, FEW, how)
-        many, many_served = self.run_under(tool, pattern, MANY, how)
+        few, few_served = self.run_under(tool, pattern, few, how)
+        many, many_served = self.run_under(tool, pattern, many, how)
         return (many - few) / (many_served - few_served)
 
     def test_allocations(self):
-        """Fails when a request allocates memory in the steady state."""
+        """Fails when a request allocates memory in the steady state.
+
+        Until then each run that goes round has grown to the longest it is used for, which takes some thousand requests.
+        """
         self.assert_cost("allocations, pipelined", self.per_request(
             "--tool=memcheck --leak-check=no --undef-value-errors=no", r"total heap usage: ([\d,]+) allocs",
-            PIPELINED), 0.02)
+            PIPELINED, 2 * MANY, 7 * MANY), 0.02)
 
     def test_instructions(self):
         """Fails when the way of a request through the server gets longer."""
         self.assert_cost("instructions, pipelined", self.per_request(
-            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", PIPELINED), 2_200)
+            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", PIPELINED), 2_100)
 
     def test_instructions_one_at_a_time(self):
         """Fails when the way of a request that comes alone gets longer."""
         self.assert_cost("instructions, one at a time", self.per_request(
-            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", ONE_AT_A_TIME), 4_300)
+            "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", ONE_AT_A_TIME), 4_500)

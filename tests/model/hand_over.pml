@@ -5,6 +5,9 @@
  * the function. The order in which the idle are woken, what an estimate says, when a timer fires and how large a batch is,
  * are left to chance; the code does one of what may happen here.
  *
+ * Tasks come in runs in the code. Here a task is a run of one: a worker has the tasks of a run in hand as it has the runs of a
+ * batch, one RUNNING and the others UNBEGUN or ENDED, and the loop takes them back in the same step (set_running_apart).
+ *
  * spin looks at all there is and must find no invalid end state (somebody waits for what nobody will tell: a
  * wake-up was lost) and no assertion that does not hold (a task run or answered twice, or lost). Three settings:
  *

@@ -15,10 +15,13 @@ struct Item {
   int number = 0;
   TimeUs accepted_at = 0;
   Item* next = nullptr;
+  std::size_t weight = 1;
+
+  std::size_t size() const { return weight; }
 };
 
 std::unique_ptr<Item> item(std::uint32_t slot, int number, std::uint32_t generation = 1) {
-  return std::make_unique<Item>(Item{{slot, generation}, number, number, nullptr});
+  return std::make_unique<Item>(Item{{slot, generation}, number, number, nullptr, 1});
 }
 
 std::vector<int> drain(FairQueue<Item>& queue) {
@@ -67,6 +70,31 @@ TEST_CASE("fair queue: knows its bounds") {
   CHECK(queue.free() == 0);
   CHECK(drain(queue) == std::vector<int>{0, 1, 2});
   CHECK(queue.free() == 1);
+}
+
+TEST_CASE("fair queue: an item counts as its size, and takes one turn") {
+  FairQueue<Item> queue(10);
+  const auto heavy = [](std::uint32_t slot, int number, std::size_t weight) {
+    auto made = item(slot, number);
+    made->weight = weight;
+    return made;
+  };
+  queue.push(heavy(0, 1, 4));
+  queue.push(heavy(0, 2, 3));
+  queue.push(heavy(1, 10, 2));
+  CHECK(queue.size() == 9);
+  CHECK(queue.items() == 3);
+  CHECK(queue.free() == 1);
+  CHECK(queue.pop()->number == 1);
+  CHECK(queue.free() == 5);
+  queue.push_front(heavy(1, 9, 5));
+  CHECK(queue.size() == 10);
+  CHECK(queue.pop()->number == 9);
+  CHECK(cancel(queue, {0, 1}) == std::vector<int>{2});
+  CHECK(queue.size() == 2);
+  CHECK(queue.take_accepted_by(10, [](std::unique_ptr<Item>) {}) == kNever);
+  CHECK(queue.size() == 0);
+  CHECK(queue.items() == 0);
 }
 
 TEST_CASE("fair queue: what is given back is the first of its connection again") {

@@ -39,6 +39,20 @@ TEST_CASE("protocol: no control byte reaches a client, whatever the text holds")
   CHECK(std::count(line.begin(), line.end(), '\n') == 1);
 }
 
+TEST_CASE("protocol: a control byte is found wherever it stands, and nothing else is one") {
+  for (std::size_t size = 1; size < 26; ++size) {
+    for (std::size_t at = 0; at < size; ++at) {
+      for (int byte = 0; byte < 256; ++byte) {
+        for (const char beside : {' ', '~', '\x80', '\xff'}) {
+          std::string text(size, beside);
+          text[at] = static_cast<char>(byte);
+          REQUIRE(protocol::has_control_bytes(text) == (byte < 0x20 || byte == 0x7f));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("protocol: what is already in the output is left alone") {
   std::string out = "result: one\n";
   protocol::append_reply(Outcome::kOk, "a\nb", out);

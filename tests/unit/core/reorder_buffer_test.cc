@@ -14,10 +14,13 @@ namespace {
 struct Result {
   std::uint64_t sequence = 0;
   Result* next = nullptr;
+  std::uint64_t count = 1;
+
+  std::uint64_t end() const { return sequence + count; }
 };
 
 std::unique_ptr<Result> result_of(std::uint64_t sequence) {
-  return std::make_unique<Result>(Result{sequence, nullptr});
+  return std::make_unique<Result>(Result{sequence, nullptr, 1});
 }
 
 // Files the results in the order given; each has to come out as soon as all before it are in.
@@ -71,6 +74,28 @@ TEST_CASE("reorder buffer: reservations and results may alternate") {
     CHECK(buffer.take_next()->sequence == 2 * i + 1);
     CHECK(buffer.outstanding() == 0);
   }
+}
+
+TEST_CASE("reorder buffer: results of several requests fill as many places") {
+  ReorderBuffer<Result> buffer;
+  for (int i = 0; i < 10; ++i) buffer.reserve();
+  const auto put = [&buffer](std::uint64_t sequence, std::uint64_t count) {
+    auto made = result_of(sequence);
+    made->count = count;
+    buffer.put(std::move(made));
+  };
+  put(7, 3);
+  put(3, 1);
+  put(4, 3);
+  CHECK(buffer.next() == nullptr);
+  put(0, 3);
+  std::vector<std::uint64_t> taken;
+  while (const auto result = buffer.take_next()) {
+    taken.push_back(result->sequence);
+    CHECK(buffer.next_to_release() == result->end());
+  }
+  CHECK(taken == std::vector<std::uint64_t>{0, 3, 4, 7});
+  CHECK(buffer.outstanding() == 0);
 }
 
 TEST_CASE("reorder buffer: gives up what it holds, in order") {

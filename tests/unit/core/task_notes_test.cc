@@ -4,13 +4,13 @@
 
 #include <string>
 
-#include "core/task_chain.h"
+#include "core/run_chain.h"
 
 namespace pool_server {
 namespace {
 
 TEST_CASE("task notes: lines are kept in order, without control bytes") {
-  TaskNotes notes;
+  TaskNotes notes(1);
   notes.add(LogLevel::kError, "one\x1b[1m");
   notes.add(LogLevel::kDebug, "tw\xc3\xb6\n");
   notes.add(LogLevel::kInfo, "");
@@ -25,12 +25,12 @@ TEST_CASE("task notes: lines are kept in order, without control bytes") {
 }
 
 TEST_CASE("task notes: what is over is left out, and counted") {
-  TaskNotes lines;
+  TaskNotes lines(1);
   for (int i = 0; i < 12; ++i) lines.add(LogLevel::kInfo, "12345");
   CHECK(lines.lines().size() == TaskNotes::kMostLines);
   CHECK(lines.left_out() == 5 * (12 - TaskNotes::kMostLines));
 
-  TaskNotes bytes;
+  TaskNotes bytes(1);
   bytes.add(LogLevel::kInfo, std::string(1000, 'x'));
   bytes.add(LogLevel::kInfo, std::string(100, 'y'));
   bytes.fail("z");
@@ -41,31 +41,47 @@ TEST_CASE("task notes: what is over is left out, and counted") {
 }
 
 TEST_CASE("task notes: the first reason for a failure counts") {
-  TaskNotes notes;
+  TaskNotes notes(1);
   notes.fail("thrown\n");
   notes.fail("it gave no reason");
   CHECK(notes.reason() == "thrown?");
   CHECK(notes.lines().empty());
 }
 
-TEST_CASE("task chain: tasks come out in their order, and those left go with it") {
-  TaskChain chain;
+TEST_CASE("task notes: those of a run are found by the number of their task") {
+  TaskNotesList list;
+  CHECK(list.empty());
+  CHECK(list.find(7) == nullptr);
+  for (const std::uint64_t task : {7U, 9U}) list.add(std::make_unique<TaskNotes>(task));
+  TaskNotesList other;
+  other.swap(list);
+  CHECK(list.empty());
+  REQUIRE(other.find(7) != nullptr);
+  CHECK(other.find(7)->task() == 7);
+  CHECK(other.find(9)->task() == 9);
+  CHECK(other.find(8) == nullptr);
+  other.clear();
+  CHECK(other.empty());
+}
+
+TEST_CASE("run chain: runs come out in their order, and those left go with it") {
+  RunChain chain;
   CHECK(chain.pop() == nullptr);
   for (std::uint64_t number = 0; number < 3; ++number) {
-    auto task = std::make_unique<Task>();
-    task->number = number;
-    chain.push(std::move(task));
+    auto run = std::make_unique<Run>();
+    run->number = number;
+    chain.push(std::move(run));
   }
-  TaskChain other;
+  RunChain other;
   other.swap(chain);
   CHECK(chain.empty());
   CHECK(other.size() == 3);
   CHECK(other.pop()->number == 0);
-  const TaskPtr second = other.pop();
+  const RunPtr second = other.pop();
   CHECK(second->number == 1);
   CHECK(second->next == nullptr);
   chain.swap(other);
-  chain.push(std::make_unique<Task>());
+  chain.push(std::make_unique<Run>());
   CHECK(chain.pop()->number == 2);
   CHECK(chain.size() == 1);
 }

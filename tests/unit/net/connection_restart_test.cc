@@ -21,11 +21,11 @@ struct Fixture {
   }
   // What the first server leaves; the requests that it has not answered are with its pool.
   CarriedConnection carry() {
-    std::vector<TaskPtr> undone;
+    std::vector<RunPtr> undone;
     for (const FakeHost::Request& request : before.requests) {
-      undone.push_back(std::make_unique<Task>());
+      undone.push_back(std::make_unique<Run>());
       undone.back()->sequence = request.sequence;
-      undone.back()->text = request.text;
+      undone.back()->add(request.text);
     }
     return connection().carry(std::move(undone));
   }
@@ -79,7 +79,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: a request that waited for the queue is not 
   restart(after);
   REQUIRE(asked(after, 2));
   after.room = SIZE_MAX;
-  after.table.for_each([](Connection& each) { each.resume(); });
+  after.table.for_each([&after](Connection& each) { after.resume(each); });
   REQUIRE(asked(after, 3));
   after.answer_all();
   CHECK(hears("result: 1\nresult: 2\nresult: 3\n"));

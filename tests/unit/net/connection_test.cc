@@ -99,10 +99,10 @@ TEST_CASE_FIXTURE(Fixture, "R1: a request that does not fit stops the reading un
   CHECK(host.received == received);  // what comes now stays in the kernel
   CHECK(host.offered == 2);
   host.room = 2;
-  host.table.find(id)->resume();
+  host.resume(*host.table.find(id));
   CHECK(host.requests.back().text == "three");
   host.room = SIZE_MAX;
-  host.table.find(id)->resume();
+  host.resume(*host.table.find(id));
   REQUIRE(asked(4));
   host.answer_all();
   CHECK(hears(client, "result: one\nresult: two\nresult: three\nresult: four\n"));
@@ -331,6 +331,18 @@ TEST_CASE_FIXTURE(Fixture, "connection: when others use up the budget, a few lin
 }
 
 TEST_CASE_FIXTURE(Fixture,
+                  "connection: who sends something in every round is too slow all the same") {
+  // Fails when the time of a line is looked at only while its connection has nothing to be read.
+  host.patience.line = 30'000;
+  auto [id, client] = host.connect();
+  CHECK(driver.run_until([&] {
+    if (host.closed.empty()) client.send("x");
+    return !host.expired.empty();
+  }));
+  CHECK(host.expired == std::vector<Expiry>{Expiry::kLine});
+}
+
+TEST_CASE_FIXTURE(Fixture,
                   "connection: who sends more than is read waits for its turn to be read") {
   // Fails when bytes without an end of line have no bound for a round.
   host.gives_turns = false;
@@ -341,6 +353,7 @@ TEST_CASE_FIXTURE(Fixture,
   const std::size_t received = host.received;
   host.budget().spend_bytes(RoundBudget::kBytesOfRound);
   host.table.find(id)->on_events(EPOLLIN);
+  host.visit_readable();
   CHECK(host.received == received);
   CHECK(host.turns == std::vector<ConnectionId>{id});
   CHECK(driver.is_quiet());

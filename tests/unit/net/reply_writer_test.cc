@@ -10,11 +10,12 @@
 namespace pool_server {
 namespace {
 
-TaskPtr answer(std::uint64_t sequence, std::string reply) {
-  auto task = std::make_unique<Task>();
-  task->sequence = sequence;
-  task->reply = std::move(reply);
-  return task;
+RunPtr answer(std::uint64_t sequence, std::string reply) {
+  auto made = std::make_unique<Run>();
+  made->answer(Run::Kind::kRefusal, Outcome::kOk);
+  made->sequence = sequence;
+  made->replies = std::move(reply);
+  return made;
 }
 
 TEST_CASE("reply writer: counts all that is held for a client, wherever it is") {
@@ -32,7 +33,7 @@ TEST_CASE("reply writer: counts all that is held for a client, wherever it is") 
   CHECK(writer.take_next() == nullptr);
   writer.put(answer(0, "first\n"), 10);
   CHECK(writer.bytes_owed() == 7 + 6);
-  while (const TaskPtr next = writer.take_next()) writer.append(next->reply, *buffers);
+  while (const RunPtr next = writer.take_next()) writer.append(next->replies, *buffers);
   CHECK(writer.unanswered() == 0);
   CHECK(writer.bytes_owed() == 13);
   CHECK(writer.has_unsent());
@@ -51,16 +52,17 @@ TEST_CASE("reply writer: a restart carries what is unsent, and what is owed in o
   ReplyWriter writer;
   for (int i = 0; i < 6; ++i) writer.reserve(1);
   writer.put(answer(0, "sent?\n"), 1);
-  writer.append(writer.take_next()->reply, *buffers);
+  writer.append(writer.take_next()->replies, *buffers);
   writer.put(answer(2, "ready\n"), 1);
-  TaskPtr stats = answer(3, "");
-  stats->kind = Task::Kind::kStats;
+  RunPtr stats = answer(3, "");
+  stats->kind = Run::Kind::kStats;
   writer.put(std::move(stats), 1);
   // Their requests are still with the pool; for the third a copy is late.
-  std::vector<TaskPtr> undone;
+  std::vector<RunPtr> undone;
   for (const std::uint64_t sequence : {5U, 2U, 1U, 4U}) {
-    undone.push_back(answer(sequence, ""));
-    undone.back()->text = std::to_string(sequence);
+    undone.push_back(std::make_unique<Run>());
+    undone.back()->sequence = sequence;
+    undone.back()->add(std::to_string(sequence));
   }
   CarriedConnection carried;
   writer.carry(std::move(undone), carried);
@@ -72,6 +74,36 @@ TEST_CASE("reply writer: a restart carries what is unsent, and what is owed in o
                                                {Kind::kStats, Outcome::kOk, ""},
                                                {Kind::kRequest, Outcome::kOk, "4"},
                                                {Kind::kRequest, Outcome::kOk, "5"}};
+  CHECK((carried.owed == expected));
+}
+
+TEST_CASE("reply writer: a restart carries each request and each reply of a run") {
+  ReplyWriter writer;
+  for (int i = 0; i < 9; ++i) writer.reserve(1);
+  RunPtr ended = answer(1, "result: a\nERROR: b\n");
+  ended->tasks.push_back({.outcome = Outcome::kError});
+  writer.put(std::move(ended), 2);
+  std::vector<RunPtr> undone;
+  for (const std::uint64_t sequence : {6U, 3U}) {
+    undone.push_back(std::make_unique<Run>());
+    undone.back()->sequence = sequence;
+    undone.back()->add("x");
+    undone.back()->add("");
+    undone.back()->add("yz");
+  }
+  CarriedConnection carried;
+  writer.carry(std::move(undone), carried);
+  using Kind = CarriedAnswer::Kind;
+  const std::vector<CarriedAnswer> expected = {
+      {Kind::kReply, Outcome::kError, "ERROR: internal error\n"},  // that nobody has
+      {Kind::kReply, Outcome::kOk, "result: a\n"},
+      {Kind::kReply, Outcome::kError, "ERROR: b\n"},
+      {Kind::kRequest, Outcome::kOk, "x"},
+      {Kind::kRequest, Outcome::kOk, ""},
+      {Kind::kRequest, Outcome::kOk, "yz"},
+      {Kind::kRequest, Outcome::kOk, "x"},
+      {Kind::kRequest, Outcome::kOk, ""},
+      {Kind::kRequest, Outcome::kOk, "yz"}};
   CHECK((carried.owed == expected));
 }
 

@@ -19,10 +19,10 @@ std::uint64_t wakes(CompletionQueue& completions) {
 }
 
 void post(CompletionQueue& completions, std::initializer_list<std::uint64_t> numbers) {
-  std::vector<TaskPtr> batch;
+  std::vector<RunPtr> batch;
   for (const std::uint64_t number : numbers) batch.push_back(task(number));
   completions.post(batch);
-  for (const TaskPtr& taken : batch) CHECK(taken == nullptr);
+  for (const RunPtr& taken : batch) CHECK(taken == nullptr);
 }
 
 TEST_CASE("R4: completions come by eventfd, one wake for all that came while the loop slept") {
@@ -33,7 +33,7 @@ TEST_CASE("R4: completions come by eventfd, one wake for all that came while the
   post(completions, {4});  // it has been woken already
   CHECK(wakes(completions) == 0);
 
-  std::vector<TaskPtr> taken;
+  std::vector<RunPtr> taken;
   CHECK(completions.take_or_sleep(taken));
   CHECK(numbers_of(taken) == std::vector<std::uint64_t>{1, 2, 3, 4});
   taken.clear();
@@ -50,7 +50,7 @@ TEST_CASE("R4: completions come by eventfd, one wake for all that came while the
 
 TEST_CASE("completion queue: the loop can be woken with nothing to take") {
   CompletionQueue completions;
-  std::vector<TaskPtr> taken;
+  std::vector<RunPtr> taken;
   CHECK_FALSE(completions.take_or_sleep(taken));
   completions.wake_loop();
   completions.wake_loop();
@@ -82,12 +82,12 @@ TEST_CASE("R4: no wake-up is lost between several workers and a loop that sleeps
   constexpr std::uint64_t kWorkers = 3;
   constexpr std::uint64_t kEach = 4'000;
   CompletionQueue completions;
-  std::vector<TaskPtr> all;
+  std::vector<RunPtr> all;
   {
     std::vector<Thread> workers;
     for (std::uint64_t worker = 0; worker < kWorkers; ++worker) {
       workers.emplace_back("poster", [&completions, worker] {
-        std::vector<TaskPtr> batch;
+        std::vector<RunPtr> batch;
         for (std::uint64_t i = 0; i < kEach; ++i) {
           batch.push_back(task(worker * kEach + i));
           if (i % 3 != 0 && i + 1 < kEach) continue;

@@ -2,6 +2,7 @@
 
 #include <new>
 #include <optional>
+#include <set>
 
 #include "core/standing_wait.h"
 #include "support/pool_fixture.h"
@@ -19,7 +20,7 @@ TEST_CASE("without memory a worker answers with an internal error, and goes on")
     fixture.submit(number, number % 2 == 0 ? "throw" : std::string(1000, 'x'));
   }
   fixture.submit(40, "text");
-  std::vector<TaskPtr> ended;
+  std::vector<RunPtr> ended;
   {
     const NoMemoryElsewhere none;
     for (std::uint64_t number = 41; number < 500; ++number) {
@@ -28,27 +29,33 @@ TEST_CASE("without memory a worker answers with an internal error, and goes on")
     ended = collect(fixture.completions, 500);
   }
   REQUIRE(ended.size() == 500);
-  for (const TaskPtr& each : ended) {
+  for (const RunPtr& each : ended) {
     if (each->number < 41) continue;  // those may have been in time
-    CHECK(each->reply == "ERROR: internal error\n");
-    CHECK(each->outcome == Outcome::kError);
+    CHECK(each->replies == "ERROR: internal error\n");
+    CHECK(each->tasks[0].outcome == Outcome::kError);
   }
   fixture.submit(1000, std::string(1000, 'z'));
-  CHECK(collect(fixture.completions, 1).front()->outcome == Outcome::kOk);
+  CHECK(collect(fixture.completions, 1).front()->tasks[0].outcome == Outcome::kOk);
 }
 
-TEST_CASE("a task that is made has room for the reply to a fault, also when it is used again") {
-  Task fresh;
-  CHECK(fresh.reply.capacity() >= protocol::kInternalErrorReply.size());
-  fresh.reply = std::string();
-  std::string().swap(fresh.reply);
+TEST_CASE("a run has room for the replies to faults, also when it is used again") {
+  Run fresh;
+  CHECK(fresh.replies.capacity() >= protocol::kInternalErrorReply.size());
+  for (std::size_t tasks = 1; tasks < 50; ++tasks) {
+    fresh.add("x");
+    CHECK(fresh.replies.capacity() >= tasks * protocol::kInternalErrorReply.size());
+  }
+  std::string().swap(fresh.replies);
   fresh.reset();
-  CHECK(fresh.reply.capacity() >= protocol::kInternalErrorReply.size());
+  for (std::size_t tasks = 1; tasks < 50; ++tasks) {
+    fresh.add("x");
+    CHECK(fresh.replies.capacity() >= tasks * protocol::kInternalErrorReply.size());
+  }
 }
 
 TEST_CASE("completion queue: posting takes no memory") {
   CompletionQueue completions;
-  std::vector<TaskPtr> batch;
+  std::vector<RunPtr> batch;
   for (std::uint64_t number = 0; number < 500; ++number) batch.push_back(task(number));
   {
     const NoMemoryElsewhere none;
@@ -70,7 +77,7 @@ TEST_CASE("task queue: popping takes no memory for slots that were expected") {
     const NoMemoryElsewhere none;
     const Thread popper("popper", [&] {
       TaskQueue::Sleeper sleeper;
-      TaskPtr one;
+      RunPtr one;
       bool loop_waits = false;
       popped += queue.pop(sleeper, {&one, 1}, 0, loop_waits);
       one.reset();
@@ -108,6 +115,57 @@ TEST_CASE(
   CHECK(count < 500);
   const PthreadCalls after = pthread_calls();
   CHECK(after.created - before.created == after.joined - before.joined);
+}
+
+TEST_CASE("memory that runs out as a run is taken back, or a worker given up, loses no task") {
+  bool came = true;
+  int count = 1;
+  for (; came && count < 200; ++count) {
+    CAPTURE(count);
+    Fixture fixture(3);
+    TimeUs begun = 0;
+    for (const std::uint64_t first : {1U, 11U, 21U}) {
+      const auto slot = static_cast<std::uint32_t>(first);
+      REQUIRE(fixture.pool.queue().push(run_of(first, {"a", "wait", "b", "c"}, slot)));
+    }
+    for (const Worker::Running& each : fixture.running(3)) begun = std::max(begun, each.begun_at);
+    CHECK(eventually([&] { return fixture.script.begun == 6; }));
+    ThreadPool::Inspection found;
+    Numbers given_up;
+    given_up.reserve(9);
+    const auto look = [&](TimeUs now) {
+      fixture.pool.inspect(now, {.task_timeout = 50'000, .max_stuck = 3}, 12, 1'000, found);
+    };
+    {
+      const OneFailure failure(count);
+      for (const TimeUs later : {60'000, 170'000, 280'000}) {
+        try {
+          look(begun + later);
+          for (const Worker::Running& each : found.stuck) given_up.push_back(each.number);
+          found.stuck.clear();
+        } catch (const std::bad_alloc&) {
+        }
+      }
+      came = failure.came();
+    }
+    fixture.script.gate.open();
+    std::vector<RunPtr> all = std::move(found.ended);
+    for (RunPtr& run : collect(fixture.completions, 12 - tasks_in(all))) {
+      all.push_back(std::move(run));
+    }
+    Numbers numbers;
+    for (const std::uint64_t first : {1U, 11U, 21U}) {
+      for (std::uint64_t i = 0; i < 4; ++i) numbers.push_back(first + i);
+    }
+    CHECK(sorted(numbers_of(all)) == numbers);
+    const std::set<std::uint64_t> once(given_up.begin(), given_up.end());
+    CHECK(once.size() == given_up.size());
+    for (const RunPtr& run : all) {
+      if (run->answered) fixture.pool.came_back(run->worker);
+    }
+    CHECK(fixture.pool.stuck() == 0);
+  }
+  CHECK(count < 200);
 }
 
 TEST_CASE("memory that runs out as a worker is given up loses neither it nor its place") {

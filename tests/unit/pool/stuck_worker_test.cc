@@ -33,8 +33,8 @@ bool is_settled(pid_t thread) {
 }
 
 // What PoolWatch does with what came back.
-void deliver(ThreadPool& pool, const std::vector<TaskPtr>& ended) {
-  for (const TaskPtr& each : ended) {
+void deliver(ThreadPool& pool, const std::vector<RunPtr>& ended) {
+  for (const RunPtr& each : ended) {
     if (each->answered) pool.came_back(each->worker);
   }
 }
@@ -147,10 +147,10 @@ TEST_CASE("a look that comes late condemns no worker that had no time to come ba
 
 TEST_CASE("an earlier result of its last batch does not make the loop join a stuck worker") {
   Fixture pool(1);
-  std::vector<TaskPtr> tasks;
+  std::vector<RunPtr> tasks;
   tasks.push_back(task(1, "until-stopped"));
   tasks.push_back(task(2, "wait"));
-  pool.pool.queue().push_all(tasks, /*estimated_run=*/1, monotonic_now());
+  pool.pool.queue().push_all(tasks, /*estimated_task=*/1, monotonic_now());
   const TimeUs begun = pool.running(1).front().begun_at;
   CHECK(pool.inspect(begun + kTimeout, kTimeout, 1).overdue.size() == 1);
   TimeUs second = 0;
@@ -160,7 +160,7 @@ TEST_CASE("an earlier result of its last batch does not make the loop join a stu
   }));
   auto found = pool.inspect(second + kTimeout, kTimeout, 1);
   CHECK(found.overdue.size() == 1);
-  std::vector<TaskPtr> ended = std::move(found.ended);
+  std::vector<RunPtr> ended = std::move(found.ended);
   found = pool.inspect(second + kTimeout + kGrace, kTimeout, 1);
   CHECK(found.stuck.size() == 1);
   if (ended.empty()) ended = collect(pool.completions, 1);

@@ -53,7 +53,7 @@ TEST_CASE("R1: room that a cancelled client leaves lets a pusher go on") {
   TaskQueue queue(1);
   fill(queue, 0, 1);
   bool pushed = false;
-  TaskChain cancelled;
+  RunChain cancelled;
   {
     BlockedCall push([&] { pushed = queue.push(task(1, "", /*slot=*/5)); });
     CHECK(push.blocks());
@@ -85,18 +85,18 @@ TEST_CASE("R1: try_push never blocks, and leaves the task with the caller when i
   TaskQueue queue(2);
   Popper popper(queue);
   for (const std::uint64_t number : {0U, 1U}) {
-    TaskPtr fits = task(number);
+    RunPtr fits = task(number);
     CHECK(queue.try_push(fits));
     CHECK(fits == nullptr);
   }
-  TaskPtr late = task(2);
+  RunPtr late = task(2);
   CHECK_FALSE(queue.try_push(late));
   REQUIRE(late != nullptr);
   CHECK(late->number == 2);
   CHECK(popper.pop() == Numbers{0});
   CHECK(queue.try_push(late));
   queue.close();
-  TaskPtr too_late = task(3);
+  RunPtr too_late = task(3);
   CHECK_FALSE(queue.try_push(too_late));
   CHECK(too_late != nullptr);
   CHECK(popper.pop_all() == Numbers{1, 2});
@@ -127,13 +127,13 @@ TEST_CASE("task queue: pop blocks while it is empty, and ends at close") {
 TEST_CASE("task queue: long tasks go out one by one, short ones in small batches in order") {
   TaskQueue queue(100);
   Popper popper(queue);
-  std::vector<TaskPtr> tasks;
+  std::vector<RunPtr> tasks;
   for (std::uint64_t i = 0; i < 40; ++i) tasks.push_back(task(i));
-  queue.push_all(tasks, /*estimated_run=*/1e6, /*now=*/0);
+  queue.push_all(tasks, /*estimated_task=*/1e6, /*now=*/0);
   CHECK(tasks.empty());
   CHECK(popper.pop(32) == Numbers{0});
   tasks.push_back(task(40));
-  queue.push_all(tasks, /*estimated_run=*/1, /*now=*/0);
+  queue.push_all(tasks, /*estimated_task=*/1, /*now=*/0);
   const Numbers batch = popper.pop(32);
   CHECK(batch.size() > 1);
   CHECK(batch.size() <= 32);
@@ -145,7 +145,7 @@ TEST_CASE("task queue: long tasks go out one by one, short ones in small batches
 TEST_CASE("task queue: the level tells depth, room and who is next in line") {
   TaskQueue queue(5);
   CHECK(queue.level().oldest_since == kNever);
-  std::vector<TaskPtr> tasks;
+  std::vector<RunPtr> tasks;
   for (std::uint64_t i = 0; i < 3; ++i) {
     tasks.push_back(task(i));
     tasks.back()->accepted_at = static_cast<TimeUs>(100 + i);
@@ -178,7 +178,7 @@ TEST_CASE("task queue: what is given back comes first, in its old order, and wak
   TaskQueue queue(3);
   Popper popper(queue);
   fill(queue, 2, 3);
-  std::vector<TaskPtr> back;
+  std::vector<RunPtr> back;
   back.push_back(task(0));
   back.push_back(task(1));
   queue.give_back(back);
@@ -200,7 +200,7 @@ TEST_CASE("task queue: cancelling takes out one client's tasks") {
   for (std::uint64_t i = 0; i < 6; ++i) {
     REQUIRE(queue.push(task(i, "", static_cast<std::uint32_t>(i % 2))));
   }
-  TaskChain cancelled;
+  RunChain cancelled;
   queue.cancel({1, 1}, cancelled);
   queue.cancel({0, 2}, cancelled);  // the next client in slot 0, who has none
   CHECK(numbers_of(cancelled) == Numbers{1, 3, 5});
@@ -212,12 +212,12 @@ TEST_CASE("task queue: tasks that have waited beyond the limit are marked, or ta
   Popper popper(queue);
   const auto fill_at = [&](TimeUs accepted) {
     for (std::uint64_t number = 0; number < 3; ++number) {
-      TaskPtr each = task(number);
+      RunPtr each = task(number);
       each->accepted_at = accepted + static_cast<TimeUs>(number);
       REQUIRE(queue.push(std::move(each)));
     }
   };
-  std::vector<TaskPtr> expired;
+  std::vector<RunPtr> expired;
   fill_at(0);
   CHECK(queue.take_expired(kNever, expired) == kNever);  // no limit
   CHECK(expired.empty());
@@ -229,23 +229,23 @@ TEST_CASE("task queue: tasks that have waited beyond the limit are marked, or ta
   CHECK(again > 1'001);
   CHECK(again <= 1'001 + 1'000);
   CHECK(numbers_of(expired) == Numbers{0, 1});
-  for (const TaskPtr& each : expired) CHECK(each->shed == Task::Shed::kWaitedTooLong);
+  for (const RunPtr& each : expired) CHECK(each->shed == Run::Shed::kWaitedTooLong);
   CHECK(popper.pop_all() == Numbers{2});
 
   fill_at(0);
-  std::array<TaskPtr, 8> batch;
+  std::array<RunPtr, 8> batch;
   bool loop_waits = false;
   const std::size_t count = queue.pop(popper.sleeper(), batch, /*now=*/1'001, loop_waits);
   REQUIRE(count == 3);  // those that are not begun do not count against the batch
-  CHECK(batch[0]->shed == Task::Shed::kWaitedTooLong);
-  CHECK(batch[1]->shed == Task::Shed::kWaitedTooLong);
-  CHECK(batch[2]->shed == Task::Shed::kNo);
+  CHECK(batch[0]->shed == Run::Shed::kWaitedTooLong);
+  CHECK(batch[1]->shed == Run::Shed::kWaitedTooLong);
+  CHECK(batch[2]->shed == Run::Shed::kNo);
 }
 
 TEST_CASE("task queue: everything can be taken out") {
   TaskQueue queue(2);
   fill(queue, 0, 2);
-  std::vector<TaskPtr> tasks;
+  std::vector<RunPtr> tasks;
   BlockedCall push([&] { (void)queue.push(task(2)); });
   CHECK(push.blocks());
   queue.take_all(tasks);
@@ -258,7 +258,7 @@ TEST_CASE("R1: room that expired tasks leave lets a pusher go on") {
   TaskQueue queue(1);
   queue.set_wait_limits(/*limit=*/1'000, /*target=*/0);
   fill(queue, 0, 1);
-  std::vector<TaskPtr> expired;
+  std::vector<RunPtr> expired;
   BlockedCall push([&] { (void)queue.push(task(1)); });
   CHECK(push.blocks());
   queue.take_expired(/*now=*/5'000, expired);
@@ -287,7 +287,7 @@ TEST_CASE("R1: several producers and workers on a small queue, each task exactly
         producers.emplace_back("pusher", [&queue, producer] {
           const auto slot = static_cast<std::uint32_t>(producer);
           for (std::uint64_t i = 0; i < kEach; ++i) {
-            TaskPtr next = task(producer * kEach + i, "", slot);
+            RunPtr next = task(producer * kEach + i, "", slot);
             if (i % 2 == 0 || !queue.try_push(next)) (void)queue.push(std::move(next));
           }
         });

@@ -12,9 +12,9 @@ namespace {
 
 // The loop's push of `count` short tasks: their work alone asks for one worker.
 void push_short(TaskQueue& queue, std::uint64_t first, std::uint64_t count) {
-  std::vector<TaskPtr> tasks;
+  std::vector<RunPtr> tasks;
   for (std::uint64_t i = 0; i < count; ++i) tasks.push_back(task(first + i));
-  queue.push_all(tasks, /*estimated_run=*/1, /*now=*/0);
+  queue.push_all(tasks, /*estimated_task=*/1, /*now=*/0);
 }
 
 TEST_CASE("waking: no worker is woken for what one who just took a task will come back for") {
@@ -99,10 +99,10 @@ TEST_CASE("task queue: workers are woken for waiting tasks whatever was estimate
     BlockedCall two([&] { second.pop(), ++woken; });
     CHECK(one.blocks());
     CHECK(two.blocks());
-    std::vector<TaskPtr> tasks;
+    std::vector<RunPtr> tasks;
     for (std::uint64_t i = 0; i < 8; ++i) tasks.push_back(task(i));
-    queue.push_all(tasks, /*estimated_run=*/1, /*now=*/1'000'000);
-    queue.wake_for_waiting(/*estimated_run=*/1);
+    queue.push_all(tasks, /*estimated_task=*/1, /*now=*/1'000'000);
+    queue.wake_for_waiting(/*estimated_task=*/1);
     CHECK(one.returns());
     CHECK(two.returns());
   }

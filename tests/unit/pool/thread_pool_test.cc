@@ -122,13 +122,13 @@ TEST_CASE("thread pool: tasks come back as their own completions, with reply and
   const auto ended = collect(fixture.completions, 100);
   const TimeUs after = monotonic_now();
   REQUIRE(ended.size() == 100);
-  for (const TaskPtr& each : ended) {
+  for (const RunPtr& each : ended) {
     const bool failed = each->number % 10 == 0;
-    CHECK(each->outcome == (failed ? Outcome::kError : Outcome::kOk));
-    CHECK(each->reply == (failed ? "ERROR: fail\n" : "result: text\n"));
+    CHECK(each->tasks[0].outcome == (failed ? Outcome::kError : Outcome::kOk));
+    CHECK(each->replies == (failed ? "ERROR: fail\n" : "result: text\n"));
     CHECK(each->begun_at >= before);
-    CHECK(each->ended_at >= each->begun_at);
-    CHECK(each->ended_at <= after);
+    CHECK(each->tasks[0].took >= 0);
+    CHECK(each->begun_at + each->tasks[0].took <= after);
     CHECK(each->worker < 2);
     CHECK_FALSE(each->answered);
   }
@@ -141,9 +141,9 @@ TEST_CASE("R5: a handler that throws answers with an error, and its worker goes 
   fixture.submit(3, "text");
   const auto ended = collect(fixture.completions, 3);
   REQUIRE(ended.size() == 3);
-  for (const TaskPtr& each : ended) {
-    CHECK(each->reply == (each->number == 3 ? "result: text\n" : "ERROR: internal error\n"));
-    CHECK(each->outcome == (each->number == 3 ? Outcome::kOk : Outcome::kError));
+  for (const RunPtr& each : ended) {
+    CHECK(each->replies == (each->number == 3 ? "result: text\n" : "ERROR: internal error\n"));
+    CHECK(each->tasks[0].outcome == (each->number == 3 ? Outcome::kOk : Outcome::kError));
   }
   CHECK(fixture.pool.size() == 1);
 }
@@ -173,7 +173,7 @@ TEST_CASE("B3: an overdue task is reported once, is told to stop, and comes back
   const auto next = collect(fixture.completions, 1);
   REQUIRE(next.size() == 1);
   CHECK_FALSE(next.front()->answered);
-  CHECK(next.front()->reply == "result: stopped? no\n");
+  CHECK(next.front()->replies == "result: stopped? no\n");
 }
 
 TEST_CASE("B3: without a time-out no task is ever overdue") {
@@ -225,7 +225,7 @@ TEST_CASE("a worker that does not come back is replaced, and ends when it does")
   fixture.script.gate.open();
   const auto late = collect(fixture.completions, 2);
   CHECK(sorted(numbers_of(late)) == std::vector<std::uint64_t>{1, 3});
-  for (const TaskPtr& each : late) CHECK(each->answered);
+  for (const RunPtr& each : late) CHECK(each->answered);
   fixture.pool.came_back(hung.worker);
   CHECK(fixture.pool.stuck() == 0);
   CHECK(pthread_calls().joined == before.joined + 1);
@@ -239,7 +239,7 @@ TEST_CASE("a client that left: its queued tasks are taken back, its running ones
   fixture.submit(3, "text", 1);
   fixture.submit(4, "text", 2);
   fixture.submit(5, "text", 1);
-  TaskChain cancelled;
+  RunChain cancelled;
   fixture.pool.cancel({1, 1}, cancelled);
   const auto stopped = collect(fixture.completions, 2);  // 1, and 4 on the worker that it frees
   CHECK(sorted(numbers_of(stopped)) == std::vector<std::uint64_t>{1, 4});
@@ -250,21 +250,21 @@ TEST_CASE("a client that left: its queued tasks are taken back, its running ones
 
 TEST_CASE("a client that left: what a worker has in hand for it starts with its stop token set") {
   Fixture fixture(1);
-  std::vector<TaskPtr> tasks;
+  std::vector<RunPtr> tasks;
   tasks.push_back(task(1, "wait", /*slot=*/1));
   tasks.push_back(task(2, "stopped?", /*slot=*/2));
   tasks.push_back(task(3, "stopped?", /*slot=*/3));
-  fixture.pool.queue().push_all(tasks, /*estimated_run=*/1, monotonic_now());
+  fixture.pool.queue().push_all(tasks, /*estimated_task=*/1, monotonic_now());
   fixture.running(1);
   const bool in_hand = fixture.pool.queue().level().depth == 0;
-  TaskChain cancelled;
+  RunChain cancelled;
   fixture.pool.cancel({2, 1}, cancelled);
   fixture.script.gate.open();
   const auto ended = collect(fixture.completions, 3 - cancelled.size());
   CHECK(cancelled.size() == (in_hand ? 0 : 1));
-  for (const TaskPtr& each : ended) {
-    if (each->number == 2) CHECK(each->reply == "result: stopped? yes\n");
-    if (each->number == 3) CHECK(each->reply == "result: stopped? no\n");
+  for (const RunPtr& each : ended) {
+    if (each->number == 2) CHECK(each->replies == "result: stopped? yes\n");
+    if (each->number == 3) CHECK(each->replies == "result: stopped? no\n");
   }
 }
 
@@ -279,12 +279,12 @@ TEST_CASE("a hard stop sets every stop token") {
 
 TEST_CASE("a long task keeps neither the results before it nor the tasks after it") {
   Fixture fixture(1);
-  std::vector<TaskPtr> tasks;
+  std::vector<RunPtr> tasks;
   tasks.push_back(task(1, "text"));
   tasks.push_back(task(2, "wait"));
   tasks.push_back(task(3, "text"));
   tasks.push_back(task(4, "text"));
-  fixture.pool.queue().push_all(tasks, /*estimated_run=*/1, monotonic_now());
+  fixture.pool.queue().push_all(tasks, /*estimated_task=*/1, monotonic_now());
   CHECK(eventually([&] {
     const auto now = fixture.pool.running();
     return now.size() == 1 && now.front().number == 2;
@@ -305,19 +305,19 @@ TEST_CASE("a restart gets what has not begun, and copies of what runs") {
   fixture.submit(2, "until-stopped", /*slot=*/5);
   const TimeUs begun = fixture.running(2).back().begun_at;
   for (std::uint64_t number = 3; number < 6; ++number) fixture.submit(number, "text");
-  std::vector<TaskPtr> ended;
-  std::vector<TaskPtr> undone;
+  std::vector<RunPtr> ended;
+  std::vector<RunPtr> undone;
   fixture.pool.surrender(ended, undone);
   CHECK(ended.empty());
   CHECK(sorted(numbers_of(undone)) == std::vector<std::uint64_t>{3, 4, 5});
-  for (const TaskPtr& each : undone) CHECK(each->text == "text");
+  for (const RunPtr& each : undone) CHECK(each->text == "text");
 
-  std::vector<TaskPtr> copies;
+  std::vector<RunPtr> copies;
   fixture.pool.copy_running(copies);
   REQUIRE(copies.size() == 2);
-  for (const TaskPtr& each : copies) {
+  for (const RunPtr& each : copies) {
     CHECK(each->text == (each->connection.slot == 4 ? "wait" : "until-stopped"));
-    CHECK(each->reply.empty());
+    CHECK(each->replies.empty());
   }
   // Those who have been answered do not wait any more.
   fixture.inspect(begun + kFarFuture, kTimeout);

@@ -5,6 +5,8 @@
 #include <array>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "support/fake_host.h"
 #include "support/tasks.h"
@@ -19,7 +21,7 @@ struct Desk final : FakeHost {
   Overload overload = Overload::kWait;
   std::vector<Admission::Verdict> verdicts;
 
-  bool on_request(Connection& connection, std::string_view line) override {
+  bool take_request(Connection& connection, std::string_view line) override {
     verdicts.push_back(admission->admit(connection, line, loop().now(), overload));
     return verdicts.back() != Admission::Verdict::kWait;
   }
@@ -43,15 +45,25 @@ struct Fixture {
     CHECK(driver.run_until([&] { return desk.verdicts.size() > before; }));
     driver.run_rounds(2);
   }
+  // Lets those in line go on, as far as the budget goes.
+  void give_turns(RoundBudget budget = {}) {
+    admission.begin_turns();
+    while (!budget.used_up()) {
+      const auto next = admission.next_in_line();
+      if (!next) break;
+      if (Connection* connection = desk.table.find(*next)) desk.resume(*connection);
+    }
+    admission.end_turns();
+  }
   // Takes what is queued, as a worker would; how much of it is whose.
   std::map<std::uint32_t, int> take_queued() {
     std::map<std::uint32_t, int> by_slot;
     TaskQueue::Sleeper sleeper;
-    std::array<TaskPtr, 1> batch;
+    std::array<RunPtr, 1> batch;
     bool loop_waits = false;
     while (pool.queue().level().depth > 0) {
       REQUIRE(pool.queue().pop(sleeper, batch, 0, loop_waits) == 1);
-      ++by_slot[batch[0]->connection.slot];
+      by_slot[batch[0]->connection.slot] += static_cast<int>(batch[0]->size());
       admission.on_ended(*batch[0]);
     }
     return by_slot;
@@ -62,9 +74,9 @@ struct Fixture {
   ThreadPool pool{1, 4, script.factory(), completions};
   LoopDriver driver;
   Desk desk{driver};
-  TaskRecycler recycler;
+  RunRecycler recycler;
   Counters counters;
-  Admission admission{pool, desk.table, recycler, counters, [](std::size_t) { return 100; }};
+  Admission admission{pool, recycler, counters, [](std::size_t) { return 100; }};
 };
 
 TEST_CASE_FIXTURE(Fixture, "admission: a round's tasks are handed over in one go") {
@@ -87,15 +99,15 @@ TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets a
   ask(first, 10);
   CHECK(admission.staged() == 4);
   ask(second, 10);
-  CHECK(desk.table.find(first_id)->waiting_for_queue());
-  CHECK(desk.table.find(second_id)->waiting_for_queue());
+  CHECK(desk.table.find(first_id)->waits_for_room());
+  CHECK(desk.table.find(second_id)->waits_for_room());
   admission.submit(1);
   CHECK(pool.queue().level().free == 0);
 
-  admission.resume_waiting(RoundBudget());  // no room: nothing moves
+  give_turns();  // no room: nothing moves
   CHECK(admission.staged() == 0);
   take_queued();
-  admission.resume_waiting(RoundBudget());
+  give_turns();
   CHECK(admission.staged() == 4);
   admission.submit(2);
   CHECK(take_queued() == std::map<std::uint32_t, int>{{first_id.slot, 2}, {second_id.slot, 2}});
@@ -103,10 +115,10 @@ TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets a
   // A newcomer queues up behind those in line.
   auto [third_id, third] = desk.connect();
   ask(third, 1);
-  CHECK(desk.table.find(third_id)->waiting_for_queue());
+  CHECK(desk.table.find(third_id)->waits_for_room());
   std::map<std::uint32_t, int> served;
   for (int round = 0; round < 10; ++round) {
-    admission.resume_waiting(RoundBudget());
+    give_turns();
     admission.submit(3);
     CHECK(pool.queue().level().depth <= 4);
     for (const auto& [slot, count] : take_queued()) served[slot] += count;
@@ -124,10 +136,10 @@ TEST_CASE_FIXTURE(Fixture, "admission: with --overload reject nobody waits") {
   using V = Admission::Verdict;
   CHECK(desk.verdicts ==
         std::vector<V>{V::kAdmitted, V::kAdmitted, V::kAdmitted, V::kAdmitted, V::kBusy, V::kBusy});
-  CHECK_FALSE(desk.table.find(id)->waiting_for_queue());
+  CHECK_FALSE(desk.table.find(id)->waits_for_room());
   admission.submit(1);
   take_queued();
-  admission.resume_waiting(RoundBudget());
+  give_turns();
   desk.verdicts.clear();
   ask(client, 1);
   CHECK(desk.verdicts == std::vector<V>{V::kAdmitted});
@@ -156,7 +168,7 @@ TEST_CASE_FIXTURE(Fixture, "admission: those in line who have left give up their
   admission.submit(1);
   desk.table.find(first_id)->close(/*broken=*/true);
   admission.cancel(first_id);
-  admission.resume_waiting(RoundBudget());
+  give_turns();
   CHECK(admission.staged() == 2);
   admission.submit(2);
   CHECK(take_queued() == std::map<std::uint32_t, int>{{second_id.slot, 2}});
@@ -172,23 +184,92 @@ TEST_CASE_FIXTURE(Fixture, "admission: who waits in line goes on as far as the b
   take_queued();
   RoundBudget budget;
   budget.spend_lines(RoundBudget::kLinesOfRound);
-  admission.resume_waiting(budget);
+  give_turns(budget);
   CHECK(admission.staged() == 0);
-  CHECK(desk.table.find(first_id)->waiting_for_queue());
-  admission.resume_waiting(RoundBudget());
+  CHECK(desk.table.find(first_id)->waits_for_room());
+  give_turns();
   CHECK(admission.staged() == 4);
 }
 
+// What was staged, as (slot, tasks) of each run in the order of the queue.
+std::vector<std::pair<std::uint32_t, std::size_t>> runs_in(TaskQueue& queue) {
+  std::vector<std::pair<std::uint32_t, std::size_t>> runs;
+  std::vector<RunPtr> all;
+  queue.take_all(all);
+  for (const RunPtr& run : all) runs.emplace_back(run->connection.slot, run->size());
+  return runs;
+}
+
+TEST_CASE_FIXTURE(Fixture, "admission: lines of one client go together as far as they are short") {
+  pool.queue().set_capacity(1000);
+  admission.forget_room();
+  auto [id, client] = desk.connect();
+  auto [other_id, other] = desk.connect();
+  const auto ask_all = [&] {
+    ask(client, 9);
+    ask(other, 2);
+    admission.submit(1);
+    return runs_in(pool.queue());
+  };
+  using Runs = std::vector<std::pair<std::uint32_t, std::size_t>>;
+  // Nothing is known of their length: each for itself.
+  Runs runs = ask_all();
+  CHECK(runs.size() == 11);
+  for (const auto& [slot, size] : runs) CHECK(size == 1);
+
+  const auto learn = [&](TimeUs each) {
+    for (int i = 0; i < 200; ++i) {
+      Run ended;
+      for (int task = 0; task < 3; ++task) ended.add("x");
+      for (Task& task : ended.tasks) task.took = each;
+      ended.work = 3 * each;
+      admission.on_ended(ended);
+    }
+    CHECK(admission.estimated_task() == doctest::Approx(static_cast<double>(each)).epsilon(0.01));
+  };
+  learn(0);
+  CHECK((ask_all() == Runs{{id.slot, 9}, {other_id.slot, 2}}));
+  learn(4);  // 20 us are five of them
+  CHECK((ask_all() == Runs{{id.slot, 5}, {other_id.slot, 2}, {id.slot, 4}}));
+  learn(100);
+  for (const auto& [slot, size] : ask_all()) CHECK(size == 1);
+  // However short they are, a worker is to be back soon.
+  learn(0);
+  ask(client, 200);
+  admission.submit(1);
+  CHECK((runs_in(pool.queue()) == Runs{{id.slot, 64}, {id.slot, 64}, {id.slot, 64}, {id.slot, 8}}));
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "admission: what a run costs is charged, and what it takes is estimated") {
+  // Fails when a handler's own account of its work is left out.
+  auto [id, client] = desk.connect();
+  ask(client, 1);
+  Run ended;
+  ended.add("x");
+  ended.tasks[0].took = 5'000;
+  ended.work = 10;
+  admission.on_ended(ended);
+  CHECK(admission.estimated_task() == doctest::Approx(10));
+  CHECK(admission.busy_time() == 5'000);
+  admission.submit(1);
+  std::vector<RunPtr> all;
+  pool.queue().take_all(all);
+  REQUIRE(all.size() == 1);
+  CHECK(all.front()->charge == 4 + protocol::kLongestPrefix + 100);
+  CHECK(all.front()->charge == desk.table.find(id)->writer().bytes_owed());
+}
+
 TEST_CASE_FIXTURE(Fixture, "admission: counts what ended, and the time it took") {
-  Task ended;
-  ended.begun_at = 100;
-  ended.ended_at = 350;
+  Run ended;
+  ended.add("x");
+  ended.tasks[0].took = ended.work = 250;
   auto [id, client] = desk.connect();
   ask(client, 2);
   admission.on_ended(ended);
   CHECK(admission.busy_time() == 250);
   CHECK(admission.ended() == 1);
-  ended.shed = Task::Shed::kWaitedTooLong;  // nobody worked on it
+  ended.shed = Run::Shed::kWaitedTooLong;  // nobody worked on it
   admission.on_ended(ended);
   CHECK(admission.busy_time() == 250);
   CHECK(admission.ended() == 1);

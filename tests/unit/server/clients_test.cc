@@ -2,9 +2,12 @@
 
 #include <doctest/doctest.h>
 
+#include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "support/failing_new.h"
 #include "support/front_desk.h"
 #include "sys/socket.h"
 
@@ -25,6 +28,82 @@ TEST_CASE("clients: each line has its answer, in the order of the lines") {
   CHECK(desk.counters.bytes_in == 39);
   CHECK(desk.counters.bytes_out == client.heard().size());
   CHECK(desk.only_connection().requests == 4);  // of workers
+}
+
+TEST_CASE("clients: those who are heard in one round know what the others were charged with") {
+  // Fails when each finds the memory as it was at the begin of the round.
+  Options options = one_worker();
+  options.max_memory = 8'000;
+  options.max_connections = 100;
+  FrontDesk desk(options);
+  std::vector<Client> all;
+  for (int i = 0; i < 80; ++i) all.push_back(desk.connect());
+  CHECK(desk.serves(80));
+  for (Client& client : all) client.send("wait\n");  // each charged with more than 100 bytes
+  CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
+  desk.driver.run_rounds(5);
+  CHECK(desk.clients.memory().held() <= options.max_memory);
+  CHECK(desk.admission.outstanding() < 80);
+  desk.script.gate.open();
+  for (Client& client : all) CHECK(desk.hears(client, "result: wait\n"));
+}
+
+TEST_CASE("clients: who held nothing gets no more than others once it holds something") {
+  // Fails when the exception for a first request is made for all that come with it.
+  Options options = one_worker();
+  options.max_memory = 16'000;
+  options.max_connections = 100;
+  FrontDesk desk(options);
+  Client greedy = desk.connect();
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "wait\n";
+  greedy.send(many);
+  CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
+  desk.driver.run_rounds(5);
+  const std::size_t before = desk.admission.outstanding();
+  Client newcomer = desk.connect();
+  CHECK(desk.serves(2));
+  newcomer.send(many);
+  desk.driver.run_rounds(10);
+  CHECK(desk.admission.outstanding() >= before + 1);
+  CHECK(desk.admission.outstanding() <= before + 3);
+  desk.script.gate.open();
+  CHECK(desk.driver.run_until([&] {
+    newcomer.listen();
+    greedy.listen();
+    return newcomer.heard().size() == 1300 && greedy.heard().size() == 1300;
+  }));
+}
+
+TEST_CASE(
+    "clients: memory that runs out in a round with several costs some, and mixes nothing up") {
+  for (std::size_t successes = 0; successes < 40; ++successes) {
+    CAPTURE(successes);
+    FrontDesk desk(one_worker());
+    std::vector<Client> all;
+    for (int i = 0; i < 4; ++i) all.push_back(desk.connect());
+    CHECK(desk.serves(4));
+    int round = 0;
+    desk.driver.at_end_of_round = [&] {
+      if (round++ == 1) {
+        const FailingNew fails(successes, FailingNew::Then::kRecovers);
+        try {
+          desk.end_round();
+        } catch (const std::bad_alloc&) {  // as the server does, all goes on in the next round
+        }
+      } else {
+        desk.end_round();
+      }
+    };
+    for (int i = 0; i < 4; ++i) all[i].send("client " + std::to_string(i) + "\nand more\n");
+    for (int i = 0; i < 4; ++i) {
+      CAPTURE(i);
+      const std::string due = "result: client " + std::to_string(i) + "\nresult: and more\n";
+      CHECK(desk.driver.run_until(
+          [&] { return all[i].listen() || all[i].heard().size() >= due.size(); }));
+      CHECK((all[i].heard().empty() || all[i].heard() == due));
+    }
+  }
 }
 
 TEST_CASE("clients: whoever comes over the limit hears so, and does not count") {

@@ -18,9 +18,11 @@ Options options_with(TimeUs task_timeout, unsigned max_stuck = 0) {
   return options;
 }
 
-std::vector<std::string> texts_of(const std::vector<TaskPtr>& tasks) {
+std::vector<std::string> texts_of(const std::vector<RunPtr>& runs) {
   std::vector<std::string> texts;
-  for (const TaskPtr& task : tasks) texts.push_back(task->text);
+  for (const RunPtr& run : runs) {
+    run->for_each_text([&](const Task&, std::string_view text) { texts.emplace_back(text); });
+  }
   return texts;
 }
 

@@ -14,7 +14,7 @@ struct Fixture {
   LoopDriver driver;
   FakeHost host{driver};
   Counters counters;
-  TaskRecycler recycler;
+  RunRecycler recycler;
   int rendered = 0;
   ReplyRouter router{host.table, counters, recycler, [this] {
                        ++rendered;
@@ -29,18 +29,22 @@ struct Fixture {
     client.send(lines);
     REQUIRE(driver.run_until([&] { return host.requests.size() == count; }));
   }
-  TaskPtr ended(std::size_t request, Outcome outcome = Outcome::kOk) {
-    TaskPtr task = recycler.take();
-    task->connection = host.requests[request].connection;
-    task->sequence = host.requests[request].sequence;
-    task->text = host.requests[request].text;
-    task->charge = task->text.size();
-    task->outcome = outcome;
-    task->accepted_at = 100;
-    task->begun_at = 103;
-    task->ended_at = 110;
-    protocol::append_reply(outcome, task->text, task->reply);
-    return task;
+  RunPtr ended(std::size_t request, Outcome outcome = Outcome::kOk) {
+    RunPtr run = recycler.take();
+    run->connection = host.requests[request].connection;
+    run->sequence = host.requests[request].sequence;
+    run->charge = host.requests[request].text.size();
+    run->accepted_at = 100;
+    run->begun_at = 103;
+    add(*run, request, outcome);
+    return run;
+  }
+  // The next of its connection, in the same run.
+  void add(Run& run, std::size_t request, Outcome outcome) {
+    run.add(host.requests[request].text);
+    run.tasks.back().outcome = outcome;
+    run.tasks.back().took = 7;
+    protocol::append_reply(outcome, host.requests[request].text, run.replies);
   }
   Worker::Running overdue(std::size_t request) {
     Worker::Running task;
@@ -71,6 +75,51 @@ TEST_CASE_FIXTURE(Fixture, "R5: results and refusals reach the client in the ord
   CHECK(counters.wait.percentile(50) == 3);
   CHECK(counters.run.percentile(50) == 7);
   CHECK(connection().writer().bytes_owed() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "R5: a run is delivered whole, and each of its tasks is counted") {
+  ask("a\nb\nc\n", 3);
+  RunPtr run = ended(0);
+  add(*run, 1, Outcome::kError);
+  add(*run, 2, Outcome::kError);
+  run->tasks[1].took = 50;
+  run->tasks[2].crashed = true;
+  run->charge = 3;
+  router.deliver(std::move(run));
+  CHECK(heard() == "result: a\nERROR: b\nERROR: c\n");
+  CHECK(counters.completed == 3);
+  CHECK(counters.errors == 2);
+  CHECK(counters.task_errors == 1);
+  CHECK(counters.task_crashes == 1);
+  CHECK(counters.run.count() == 3);
+  CHECK(counters.run.sum() == 7 + 50 + 7);
+  CHECK(counters.wait.count() == 3);
+  CHECK(counters.wait.sum() == 3 + 10 + 60);  // the second waits for the first as well
+  CHECK(connection().had_work_for == 64);
+  CHECK(connection().writer().bytes_owed() == 0);
+  CHECK(connection().writer().unanswered() == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a run that was shed, or whose client has gone, counts as its tasks") {
+  ask("a\nb\nc\nd\n", 4);
+  const auto two = [&](std::size_t first) {
+    RunPtr run = recycler.take();
+    run->connection = host.requests[first].connection;
+    run->sequence = host.requests[first].sequence;
+    run->charge = 2;
+    for (std::size_t i = 0; i < 2; ++i) run->add(host.requests[first + i].text);
+    return run;
+  };
+  RunPtr shed = two(0);
+  shed->shed = Run::Shed::kWaitedTooLong;
+  router.deliver(std::move(shed));
+  CHECK(heard() == "ERROR: waited too long\nERROR: waited too long\n");
+  CHECK(counters.shed_timeout == 2);
+  CHECK(counters.errors == 2);
+  RunPtr late = two(2);
+  connection().close(/*broken=*/true);
+  router.deliver(std::move(late));
+  CHECK(counters.dropped == 2);
 }
 
 TEST_CASE_FIXTURE(Fixture, "B4: STATS counts all that was answered before it") {
@@ -122,7 +171,7 @@ TEST_CASE_FIXTURE(Fixture, "B3: an overdue task is answered once, its late resul
   CHECK(heard() == "ERROR: timed out\n");
   CHECK(counters.completed == 1);
   CHECK(counters.timeouts == 1);
-  TaskPtr late = ended(0);
+  RunPtr late = ended(0);
   late->answered = true;
   router.deliver(std::move(late));
   router.deliver(ended(1));
@@ -136,7 +185,7 @@ TEST_CASE_FIXTURE(Fixture, "B3: an overdue task is answered once, its late resul
 TEST_CASE_FIXTURE(Fixture,
                   "a result for a client that has gone is dropped, and never given to the next") {
   ask("a\n", 1);
-  TaskPtr late = ended(0);
+  RunPtr late = ended(0);
   connection().close(/*broken=*/true);
   host.table.reap();
   auto [id, next] = host.connect();
@@ -151,11 +200,13 @@ TEST_CASE_FIXTURE(Fixture,
 
 TEST_CASE_FIXTURE(Fixture, "a task that was shed is answered, and not counted as done") {
   ask("a\nb\n", 2);
-  TaskPtr task = ended(0);
-  task->shed = Task::Shed::kWaitedTooLong;
+  RunPtr task = ended(0);
+  task->replies.clear();
+  task->shed = Run::Shed::kWaitedTooLong;
   router.deliver(std::move(task));
   task = ended(1);
-  task->shed = Task::Shed::kStandingWait;
+  task->replies.clear();
+  task->shed = Run::Shed::kStandingWait;
   router.deliver(std::move(task));
   CHECK(heard() == "ERROR: waited too long\nERROR: waited too long\n");
   CHECK(counters.shed_timeout == 1);

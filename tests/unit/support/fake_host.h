@@ -80,37 +80,45 @@ class FakeHost : public ConnectionHost {
   }
   void answer(const Request& request, std::string_view text) {
     if (Connection* connection = table.find(request.connection)) {
-      auto task = std::make_unique<Task>();
-      task->sequence = request.sequence;
-      protocol::append_reply(Outcome::kOk, text, task->reply);
-      file(*connection, std::move(task), request.text.size());
+      file(*connection, request.sequence, protocol_line(text), request.text.size());
     }
   }
   void answer_all() {
     for (const Request& request : std::exchange(requests, {})) answer(request, request.text);
   }
 
-  bool on_request(Connection& connection, std::string_view line) override {
+  // False: there is no room for it.
+  virtual bool take_request(Connection& connection, std::string_view line) {
     ++offered;
     if (room == 0) return false;
     --room;
-    requests.push_back(
-        {connection.id(), connection.writer().reserve(line.size()), std::string(line)});
+    requests.push_back({connection.id(), connection.reserve(line.size()), std::string(line)});
     return true;
   }
-  bool on_carried_answer(Connection& connection, const CarriedAnswer& answer) override {
-    if (answer.kind == CarriedAnswer::Kind::kRequest) return on_request(connection, answer.text);
-    auto task = std::make_unique<Task>();
-    task->sequence = connection.writer().reserve(0);
-    task->reply = answer.kind == CarriedAnswer::Kind::kReply ? answer.text : "stats:\n";
-    file(connection, std::move(task), 0);
-    return true;
+  void on_ready(Connection& connection, Ready how) override {
+    (how == Ready::kReadable ? readable_ : turns).push_back(connection.id());
   }
-  void on_line_too_long(Connection& connection) override {
-    auto task = std::make_unique<Task>();
-    task->sequence = connection.writer().reserve(0);
-    task->reply = "ERROR: too long\n";
-    file(connection, std::move(task), 0);
+  // As the server does.
+  void visit(Connection& connection) {
+    connection.attempt([&] {
+      if (!connection.begin_visit()) return;
+      const std::size_t granted = budget().lines_of_visit();
+      std::size_t lines = granted;
+      for (; lines > 0; --lines) {
+        const Connection::Item item = connection.next();
+        if (item.kind == Connection::Item::Kind::kNothing) break;
+        if (!take(connection, item)) connection.put_back(item, Connection::Wait::kRoom);
+      }
+      budget().spend_lines(granted - lines);
+      connection.end_visit();
+    });
+    buffers().let_input_go();
+  }
+  void visit_readable() { visit_all(std::exchange(readable_, {})); }
+  // There is room for what waited for some.
+  void resume(Connection& connection) {
+    connection.wait_is_over();
+    visit(connection);
   }
   void on_client_known(Connection&) override { ++known; }
   void on_bad_header(Connection& connection) override {
@@ -124,7 +132,6 @@ class FakeHost : public ConnectionHost {
   void on_changed(Connection& connection) override {
     if (!std::exchange(connection.listed, true)) changed_.push_back(connection.id());
   }
-  void on_turn_over(Connection& connection) override { turns.push_back(connection.id()); }
   void on_failed(Connection& connection, const std::exception&) override {
     connection.close(/*broken=*/true);
   }
@@ -158,30 +165,58 @@ class FakeHost : public ConnectionHost {
   ConnectionTable table;
 
  private:
-  void end_round() {
-    budget().refill();
-    if (gives_turns) {
-      for (const ConnectionId id : std::exchange(turns, {})) {
-        if (Connection* connection = table.find(id)) connection->take_turn();
-      }
+  bool take(Connection& connection, const Connection::Item& item) {
+    using Kind = Connection::Item::Kind;
+    if (item.kind == Kind::kRequest) return take_request(connection, item.text);
+    if (item.kind == Kind::kTooLong) {
+      file(connection, connection.reserve(0), "ERROR: too long\n", 0);
+      return true;
     }
+    const CarriedAnswer& carried = *item.carried;
+    if (carried.kind == CarriedAnswer::Kind::kRequest)
+      return take_request(connection, carried.text);
+    file(connection, connection.reserve(0),
+         carried.kind == CarriedAnswer::Kind::kReply ? carried.text : "stats:\n", 0);
+    return true;
+  }
+  void end_round() {
+    visit_readable();
+    budget().refill();
+    if (gives_turns) visit_all(std::exchange(turns, {}));
     for (const ConnectionId id : std::exchange(changed_, {})) {
       Connection* connection = table.find(id);
       if (connection == nullptr) continue;
       connection->listed = false;
+      connection->send_due();
       connection->settle();
     }
     budget().refill();
     table.reap();
   }
-  static void file(Connection& connection, TaskPtr answer, std::size_t text_bytes) {
+  void visit_all(const std::vector<ConnectionId>& ids) {
+    for (const ConnectionId id : ids) {
+      if (Connection* connection = table.find(id)) visit(*connection);
+    }
+  }
+  static std::string protocol_line(std::string_view text) {
+    std::string line;
+    protocol::append_reply(Outcome::kOk, text, line);
+    return line;
+  }
+  static void file(Connection& connection, std::uint64_t sequence, std::string reply,
+                   std::size_t text_bytes) {
+    auto answer = std::make_unique<Run>();
+    answer->answer(Run::Kind::kRefusal, Outcome::kOk);
+    answer->sequence = sequence;
+    answer->replies = std::move(reply);
     connection.writer().put(std::move(answer), text_bytes);
-    while (const TaskPtr next = connection.writer().take_next()) {
-      connection.writer().append(next->reply, connection.buffers());
+    while (const RunPtr next = connection.writer().take_next()) {
+      connection.writer().append(next->replies, connection.buffers());
     }
     connection.changed();
   }
 
+  std::vector<ConnectionId> readable_;
   std::vector<ConnectionId> changed_;
 };
 

@@ -68,11 +68,11 @@ struct FrontDesk final : EventSource {
   void on_events(std::uint32_t) override { completions.event().clear(); }
   void end_round() {
     const TimeUs now = driver.loop.now();
+    clients.visit_readable();
     clients.give_turns();
-    bool submitted = admission.submit(now);
+    const bool submitted = admission.submit(now);
     router.tell_stats();
     clients.settle();
-    submitted |= admission.submit(now);
     clients.reap();
     if (inspects) watch.inspect(now, submitted);
     watch.collect(now);
@@ -85,9 +85,9 @@ struct FrontDesk final : EventSource {
   ThreadPool pool{options.min_workers, options.queue_capacity, script.factory(), completions};
   LoopDriver driver;
   ConnectionTable connections;
-  TaskRecycler recycler;
+  RunRecycler recycler;
   Counters counters;
-  Admission admission{pool, connections, recycler, counters, [](std::size_t) { return 100; }};
+  Admission admission{pool, recycler, counters, [](std::size_t) { return 100; }};
   ReplyRouter router{connections, counters, recycler, [] { return std::string("stats:"); }};
   Clients clients{options, driver.loop, driver.timers, connections, admission, router, counters};
   PoolWatch watch{options, pool, completions, connections, admission, router, counters};

@@ -35,7 +35,7 @@ struct Fixture {
   ThreadPool::Inspection inspect(TimeUs now, TimeUs task_timeout, unsigned max_stuck = 0) {
     ThreadPool::Inspection found;
     pool.inspect(now, {.task_timeout = task_timeout, .max_stuck = max_stuck},
-                 /*outstanding=*/1, /*estimated_run=*/1'000, found);
+                 /*outstanding=*/1, /*estimated_task=*/1'000, found);
     return found;
   }
 

@@ -27,13 +27,17 @@ class Popper {
 
   // Up to `most` in one call.
   Numbers pop(std::size_t most = 1) {
-    std::array<TaskPtr, 32> batch;
+    std::array<RunPtr, 32> batch;
     const std::size_t count =
         queue_.pop(sleeper_, std::span(batch).first(most), /*now=*/0, loop_waits_);
     nudged_ = count == TaskQueue::kNudged;
     if (nudged_) return {};
     Numbers numbers;
-    for (std::size_t i = 0; i < count; ++i) numbers.push_back(batch[i]->number);
+    for (std::size_t i = 0; i < count; ++i) {
+      for (std::size_t task = 0; task < batch[i]->size(); ++task) {
+        numbers.push_back(batch[i]->number + task);
+      }
+    }
     return numbers;
   }
   Numbers pop_all() {

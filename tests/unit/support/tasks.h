@@ -5,38 +5,51 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <initializer_list>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "core/handler.h"
-#include "core/task.h"
-#include "core/task_chain.h"
+#include "core/run.h"
+#include "core/run_chain.h"
 #include "pool/completion_queue.h"
 #include "support/waiting.h"
 
 namespace pool_server {
 
-inline TaskPtr task(std::uint64_t number, std::string text = {}, std::uint32_t slot = 0) {
-  auto made = std::make_unique<Task>();
+// A run of those requests, numbered from `first` on.
+inline RunPtr run_of(std::uint64_t first, std::initializer_list<std::string_view> requests,
+                     std::uint32_t slot = 0) {
+  auto made = std::make_unique<Run>();
   made->connection = {slot, 1};
-  made->number = number;
-  made->text = std::move(text);
+  made->number = made->sequence = first;
+  for (const std::string_view request : requests) made->add(request);
   return made;
 }
 
-inline std::vector<std::uint64_t> numbers_of(const std::vector<TaskPtr>& tasks) {
+// One of a single task.
+inline RunPtr task(std::uint64_t number, std::string_view text = {}, std::uint32_t slot = 0) {
+  return run_of(number, {text}, slot);
+}
+
+inline std::vector<std::uint64_t> numbers_of(const std::vector<RunPtr>& runs) {
   std::vector<std::uint64_t> numbers;
-  for (const TaskPtr& each : tasks) numbers.push_back(each->number);
+  for (const RunPtr& run : runs) {
+    for (std::size_t i = 0; i < run->size(); ++i) numbers.push_back(run->number + i);
+  }
   return numbers;
 }
 
 // Takes them out.
-inline std::vector<std::uint64_t> numbers_of(TaskChain& tasks) {
+inline std::vector<std::uint64_t> numbers_of(RunChain& runs) {
   std::vector<std::uint64_t> numbers;
-  while (const TaskPtr each = tasks.pop()) numbers.push_back(each->number);
+  while (const RunPtr run = runs.pop()) {
+    for (std::size_t i = 0; i < run->size(); ++i) numbers.push_back(run->number + i);
+  }
   return numbers;
 }
 
@@ -103,11 +116,11 @@ inline HandlerFactory Script::factory() {
 }
 
 // The loop's side of a CompletionQueue. Takes what has come, sleeping on the eventfd as the loop
-// does, until there are `count`; fewer when a wake-up got lost.
-inline std::vector<TaskPtr> collect(CompletionQueue& completions, std::size_t count) {
-  std::vector<TaskPtr> all;
-  std::vector<TaskPtr> taken;
-  while (all.size() < count) {
+// does, until there are results of `count` tasks; fewer when a wake-up got lost.
+inline std::vector<RunPtr> collect(CompletionQueue& completions, std::size_t count) {
+  std::vector<RunPtr> all;
+  std::vector<RunPtr> taken;
+  while (tasks_in(all) < count) {
     if (!completions.take_or_sleep(taken)) {
       pollfd wake{completions.event().fd(), POLLIN, 0};
       const auto ms = std::chrono::milliseconds(kPatience).count();

@@ -3,18 +3,18 @@
 #include <cstddef>
 #include <utility>
 
-#include "core/task.h"
+#include "core/run.h"
 
 namespace pool_server {
 
-// Tasks in the order in which they were added, linked through Task::next: whoever adds one, a
+// Runs in the order in which they were added, linked through Run::next: whoever adds one, a
 // worker that cannot fail say, allocates nothing. Pure; not thread-safe.
-class TaskChain {
+class RunChain {
  public:
-  TaskChain() = default;
-  TaskChain(const TaskChain&) = delete;
-  TaskChain& operator=(const TaskChain&) = delete;
-  ~TaskChain() {
+  RunChain() = default;
+  RunChain(const RunChain&) = delete;
+  RunChain& operator=(const RunChain&) = delete;
+  ~RunChain() {
     while (pop() != nullptr) {
     }
   }
@@ -22,33 +22,33 @@ class TaskChain {
   bool empty() const { return size_ == 0; }
   std::size_t size() const { return size_; }
 
-  void push(TaskPtr task) noexcept {
-    Task* added = task.release();
+  void push(RunPtr run) noexcept {
+    Run* added = run.release();
     added->next = nullptr;
     (last_ == nullptr ? first_ : last_->next) = added;
     last_ = added;
     ++size_;
   }
 
-  void swap(TaskChain& other) noexcept {
+  void swap(RunChain& other) noexcept {
     std::swap(first_, other.first_);
     std::swap(last_, other.last_);
     std::swap(size_, other.size_);
   }
 
   // Null when empty.
-  TaskPtr pop() noexcept {
+  RunPtr pop() noexcept {
     if (first_ == nullptr) return nullptr;
-    TaskPtr task(first_);
-    first_ = std::exchange(task->next, nullptr);
+    RunPtr run(first_);
+    first_ = std::exchange(run->next, nullptr);
     if (first_ == nullptr) last_ = nullptr;
     --size_;
-    return task;
+    return run;
   }
 
  private:
-  Task* first_ = nullptr;
-  Task* last_ = nullptr;
+  Run* first_ = nullptr;
+  Run* last_ = nullptr;
   std::size_t size_ = 0;
 };
 
