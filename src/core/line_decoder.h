@@ -36,6 +36,9 @@ class LineDecoder {
   // The end of the stream: what was begun is a last line, if there is any.
   std::optional<Line> finish(std::size_t max_line);
 
+  // The line returned last has been dealt with, unless it is held: nothing of it stays.
+  void let_go() { drop_returned_line(); }
+
   // A line has been started and its LF has not come (a too long one that is being skipped counts).
   bool mid_line() const { return skipping_ || !partial().empty(); }
 

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -132,6 +133,13 @@ struct Run : RunState {
     return bytes;
   }
 
+  // Nothing stays of the text from byte `at` on, which has been given to another run. Only while
+  // no handler is at work on this one.
+  void forget_text(std::size_t at) {
+    wipe(std::span(text).subspan(at));
+    text.resize(at);
+  }
+
   // Calls `visit(task, text)` for each; `text` is its request.
   template <class Visit>
   void for_each_text(Visit visit) const {
@@ -153,8 +161,8 @@ struct Run : RunState {
   }
 
   // Takes away the tasks from `index` on, none of which has ended, as a run of their own, whose
-  // text begins at byte `at`. What is left of this one's text stays where it is. Throws
-  // std::bad_alloc, and has changed nothing then.
+  // text begins at byte `at`. This one's text stays as it is, all of it: a handler may be reading
+  // there; see forget_text(). Throws std::bad_alloc, and has changed nothing then.
   std::unique_ptr<Run> split_off(std::size_t index, std::size_t at) {
     assert(index > 0 && index < size() && at <= text.size());
     auto rest = std::make_unique<Run>();

@@ -201,7 +201,8 @@ void Connection::settle() {
       update_interest();
       // Who has just been heard is judged here: at the time of its timer it had something to say.
       const Due due = next_due();
-      if (!expire(due, host_.loop().now())) arm_timer(due);
+      const TimeUs now = host_.loop().now();
+      if (!expire(due, now)) arm_timer(due.at > now ? due : next_due());
     }
   });
 }
@@ -294,7 +295,10 @@ void Connection::update_interest() {
     host_.on_starved(*this);
   }
   if (send_blocked_) wanted |= EPOLLOUT;
-  if (wanted == interest_) return;
+  if (wanted == interest_) {
+    deaf_for_turn_ = deaf_for_turn_ && wait_ == Wait::kTurn;
+    return;
+  }
   // The time that we did not read was not the client's, unless it sends too much at a time.
   if ((wanted & ~interest_ & EPOLLIN) != 0 && line_since_ != 0 && !deaf_for_turn_) {
     line_since_ = host_.loop().now();
@@ -314,7 +318,7 @@ Connection::Due Connection::next_due() {
   const bool stopping = draining_ && farewell_ == Farewell::kDelivered;
   if (send_blocked_) {
     if (!stopping) consider(timeouts.send, blocked_since_, Expiry::kSend);
-  } else if (line_since_ != 0 && !to_be_carried() &&
+  } else if (line_since_ != 0 && !draining_ &&
              (may_read() || starved_)) {  // half a line holds memory, too
     consider(timeouts.line, line_since_, Expiry::kLine);
   }

@@ -65,7 +65,7 @@ void ReplyWriter::carry(std::vector<RunPtr> undone, CarriedConnection& to) {
     std::uint64_t sequence = run->sequence;
     if (run->kind == Run::Kind::kStats) {
       owed.push_back({sequence, {CarriedAnswer::Kind::kStats, Outcome::kOk, {}}});
-    } else if (run->size() == 1) {  // it may be large
+    } else if (run->size() == 1 && run->text.size() <= run->tasks[0].size) {  // it may be large
       const bool ended = !run->replies.empty();
       owed.push_back({sequence,
                       {ended ? CarriedAnswer::Kind::kReply : CarriedAnswer::Kind::kRequest,

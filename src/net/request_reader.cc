@@ -21,6 +21,7 @@ std::optional<LineDecoder::Line> RequestReader::next(std::size_t max_line) {
 
 void RequestReader::keep_rest(BufferPool& buffers) {
   drop_decoded();
+  decoder_.let_go();
   if (!fresh_.empty()) {
     buffers.lend(kept_);
     kept_.append(fresh_);

@@ -24,7 +24,8 @@ class RequestReader {
   // The next line, as LineDecoder::next; at the end of input the unfinished last one.
   std::optional<LineDecoder::Line> next(std::size_t max_line);
   void hold(const LineDecoder::Line& line) { decoder_.hold(line); }
-  // Saves what next() has not consumed, before the caller's buffer is used for something else.
+  // Saves what next() has not consumed, before the caller's buffer is used for something else, and
+  // lets go of all that it has.
   void keep_rest(BufferPool& buffers);
 
   // Gives away what a restart carries over, and takes it back. A line that is held is not part of

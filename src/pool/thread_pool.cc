@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
+#include <new>
 #include <span>
 #include <utility>
-
-#include "core/wipe.h"
 
 namespace pool_server {
 
@@ -120,20 +120,32 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
   }
 }
 
-// They were cut by an estimate that was wrong: now each worker is to find a piece of them.
+// They were cut by an estimate that was wrong: now each worker is to find a piece of them. Without
+// memory for that they stay as they are.
 void ThreadPool::cut_taken_back() {
   const std::size_t workers = std::max<std::size_t>(workers_.size(), 1);
-  for (std::size_t i = 0; i < taken_back_.size(); ++i) {
-    const std::size_t piece = (taken_back_[i]->size() + workers - 1) / workers;
-    while (taken_back_[i]->size() > piece) {
-      taken_back_.reserve(taken_back_.size() + 1);
-      Run& run = *taken_back_[i];
-      const std::size_t behind = run.text_before(piece);
-      RunPtr rest = run.split_off(piece, behind);
-      wipe(std::span(run.text).subspan(behind));
-      taken_back_.insert(taken_back_.begin() + static_cast<std::ptrdiff_t>(++i), std::move(rest));
+  const auto piece_of = [workers](const Run& run) { return (run.size() + workers - 1) / workers; };
+  std::vector<RunPtr> cut;
+  try {
+    cut.reserve(taken_back_.size() * workers);
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+  for (RunPtr& run : taken_back_) {
+    const std::size_t piece = piece_of(*run);
+    cut.push_back(std::move(run));
+    try {
+      while (cut.back()->size() > piece) {
+        Run& last = *cut.back();
+        const std::size_t behind = last.text_before(piece);
+        RunPtr rest = last.split_off(piece, behind);
+        last.forget_text(behind);
+        cut.push_back(std::move(rest));
+      }
+    } catch (const std::bad_alloc&) {  // so it goes as it is
     }
   }
+  taken_back_.swap(cut);
 }
 
 void ThreadPool::quarantine(std::span<const Worker::Running> stuck) {
@@ -172,6 +184,9 @@ void ThreadPool::cancel(ConnectionId connection, RunChain& cancelled) {
 }
 
 void ThreadPool::surrender(std::vector<RunPtr>& ended, std::vector<RunPtr>& undone) {
+  undone.reserve(undone.size() + taken_back_.size());
+  std::ranges::move(taken_back_, std::back_inserter(undone));
+  taken_back_.clear();
   queue_->take_all(undone);
   for (const auto* workers : {&workers_, &stuck_}) {
     for (const auto& worker : *workers) {

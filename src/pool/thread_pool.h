@@ -111,7 +111,7 @@ class ThreadPool {
   std::vector<std::unique_ptr<Worker>> workers_;
   // Given up and replaced; they retire when they come back. Ended before the queue is.
   std::vector<std::unique_ptr<Worker>> stuck_;
-  std::vector<RunPtr> taken_back_;
+  std::vector<RunPtr> taken_back_;  // not empty between calls only if one of them threw
   std::string start_failure_;
 };
 

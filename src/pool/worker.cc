@@ -395,20 +395,22 @@ void Worker::make_room_to_set_apart() {
 void Worker::set_running_apart() {
   Run& run = *running_;
   const std::size_t next = done_ + 1;
-  std::size_t end = text_at_ + run.tasks[done_].size;
+  const std::size_t behind = text_at_ + run.tasks[done_].size;
+  std::size_t kept = behind;
   if (next < run.size()) {
     const std::size_t reserved = std::min(next + reserved_, run.size());
-    const std::size_t behind = end;
-    for (std::size_t task = next; task < reserved; ++task) end += run.tasks[task].size;
+    for (std::size_t task = next; task < reserved; ++task) kept += run.tasks[task].size;
     unbegun_.push_back(run.split_off(next, behind));
-    wipe(std::span(run.text).subspan(end));
+  } else if (reserved_ > 0) {
+    kept = run.text.size();  // of an earlier cut, some may be
   }
+  wipe(std::span(run.text).subspan(kept));
   if (done_ > 0) {
     ended_.push_back(run.give_ended(done_));
     run.begun_at = begun_at_;
     done_ = 0;
-    wipe(std::span(run.text).first(text_at_));
   }
+  wipe(std::span(run.text).first(text_at_));
 }
 
 // Makes what is reserved whole runs; how many of the last of unbegun_ that are.
@@ -421,7 +423,7 @@ std::size_t Worker::set_reserved_apart() {
     if (run.size() > left) {
       const std::size_t behind = run.text_before(left);
       unbegun_.insert(at, run.split_off(left, behind));
-      wipe(std::span(run.text).subspan(behind));
+      run.forget_text(behind);
     }
     left -= run.size();
   }

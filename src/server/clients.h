@@ -39,6 +39,8 @@ class Clients final : public ConnectionHost, public ListenerHost {
   void settle();
   // Some of that is left for the next round, which is not to be waited for.
   bool has_work_left() const { return !turns_.empty() || !changed_.empty() || !readable_.empty(); }
+  // Somebody may have more to ask than was heard so far.
+  bool may_hear_more() const { return has_work_left() || !starved_.empty(); }
   void reap();
 
   // Options have changed. Allocates nothing if make_room_to_reconfigure() went before, between the

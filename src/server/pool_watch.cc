@@ -37,6 +37,7 @@ PoolWatch::PoolWatch(const Options& options, ThreadPool& pool, CompletionQueue& 
       counters_(counters) {}
 
 bool PoolWatch::collect(TimeUs now) {
+  deliver(ended_);  // of a step that threw
   const bool came_back = completions_.take_or_sleep(ended_);
   deliver(ended_);
   // Their workers have taken more by now, perhaps a batch on a wrong estimate.

@@ -244,12 +244,12 @@ TimeUs Server::drain(TimeUs now) {
     drain_.tick(watch_.at_work() > 0 || admission_.outstanding() > admission_.awaited());
     return kNever;
   }
-  const bool awaited = admission_.awaited() > 0 ||
-                       (delivers_first_ ? clients_.has_work_left() || !all_is_delivered(now)
-                                        : connections_.open() > 0);
+  const bool working = admission_.awaited() > 0 || (delivers_first_ && clients_.may_hear_more());
+  const bool awaited =
+      working || (delivers_first_ ? !all_is_delivered(now) : connections_.open() > 0);
   if (!awaited) drain_.hasten(now + kLastChance);
   drain_.tick(awaited || admission_.outstanding() > 0);
-  return delivers_first_ ? look_for_delivery_at_ : kNever;
+  return delivers_first_ && !working ? look_for_delivery_at_ : kNever;
 }
 
 // No event tells of delivery, and to ask for it is a system call for each connection.

@@ -45,7 +45,7 @@ TEST_CASE("run: what has not begun is taken away as a run of its own") {
   const char* text = run.text.data();
   const RunPtr rest = run.split_off(1, 3);
   CHECK(run.text.data() == text);  // its handler may be reading there
-  CHECK(run.text.starts_with("one"));
+  CHECK(run.text == "onethree");
   CHECK(run.size() == 1);
   CHECK(run.end() == 11);
   CHECK(texts_of(*rest) == Texts{"", "three"});
@@ -58,6 +58,16 @@ TEST_CASE("run: what has not begun is taken away as a run of its own") {
   CHECK(run.charge + rest->charge == 100);
   CHECK(rest->charge > run.charge);
   CHECK(rest->replies.capacity() >= 2 * protocol::kInternalErrorReply.size());
+}
+
+TEST_CASE("run: nothing stays of a text that was given to another run") {
+  Run run = three();
+  (void)run.split_off(1, 3);
+  const char* text = run.text.data();
+  run.forget_text(3);
+  CHECK(run.text == "one");
+  CHECK(texts_of(run) == Texts{"one"});
+  CHECK(std::string_view(text, 8).find('h') == std::string_view::npos);
 }
 
 TEST_CASE("run: what has ended is given away with its replies") {

@@ -107,6 +107,23 @@ TEST_CASE("reply writer: a restart carries each request and each reply of a run"
   CHECK((carried.owed == expected));
 }
 
+TEST_CASE("reply writer: a restart carries of a run that was cut its own requests, and no more") {
+  // Fails when the text of a run is taken for that of its only task.
+  ReplyWriter writer;
+  for (int i = 0; i < 3; ++i) writer.reserve(1);
+  std::vector<RunPtr> undone;
+  undone.push_back(std::make_unique<Run>());
+  for (const char* request : {"one", "two", "three"}) undone.front()->add(request);
+  undone.push_back(undone.front()->split_off(1, 3));
+  CarriedConnection carried;
+  writer.carry(std::move(undone), carried);
+  using Kind = CarriedAnswer::Kind;
+  const std::vector<CarriedAnswer> expected = {{Kind::kRequest, Outcome::kOk, "one"},
+                                               {Kind::kRequest, Outcome::kOk, "two"},
+                                               {Kind::kRequest, Outcome::kOk, "three"}};
+  CHECK((carried.owed == expected));
+}
+
 TEST_CASE("reply writer: what the kernel does not take stays") {
   const auto buffers = std::make_unique<BufferPool>();
   auto [ours, theirs] = socket_pair();

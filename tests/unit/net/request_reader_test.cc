@@ -85,6 +85,21 @@ TEST_CASE("request reader: another one goes on where one was stopped") {
   }
 }
 
+TEST_CASE(
+    "request reader: nothing stays in it of a line that came in pieces, once it is dealt with") {
+  const auto buffers = std::make_unique<BufferPool>();
+  RequestReader reader;  // a short line lies in the object itself
+  reader.feed("secret");
+  CHECK_FALSE(reader.next(10));
+  reader.keep_rest(*buffers);
+  reader.feed("\n");
+  CHECK(reader.next(10)->text == "secret");
+  CHECK_FALSE(reader.has_input());
+  reader.keep_rest(*buffers);
+  const auto* begin = reinterpret_cast<const char*>(&reader);
+  CHECK(std::string_view(begin, sizeof reader).find("ecret") == std::string_view::npos);
+}
+
 TEST_CASE("request reader: a held line is told apart from one that is begun") {
   const auto buffers = std::make_unique<BufferPool>();
   RequestReader reader;

@@ -208,8 +208,13 @@ TEST_CASE("runs: what is taken back is cut so that each worker finds a piece of 
   Numbers numbers;
   for (const Worker::Running& each : fixture.pool.running()) numbers.push_back(each.number);
   CHECK(sorted(numbers) == Numbers{1, 2, 4, 6});
+  std::vector<RunPtr> ended;
+  std::vector<RunPtr> undone;
+  fixture.pool.surrender(ended, undone);
+  CHECK(sorted(numbers_of(undone)) == Numbers{3, 5, 7});
+  for (const RunPtr& run : undone) CHECK(run->text == "wait");
   fixture.script.gate.open();
-  CHECK(tasks_in(collect(fixture.completions, 7)) == 7);
+  CHECK(tasks_in(collect(fixture.completions, 4)) == 4);
 }
 
 TEST_CASE("runs: long replies are not copied, and keep their place") {
