@@ -298,13 +298,15 @@ struct Greedy {
 };
 
 TEST_CASE("runs: what a handler reserves goes over the ends of runs, and is not taken back") {
-  for (const auto& [most, undone] : {std::pair<int, Numbers>{0, {2, 3, 11, 12, 21}},
-                                     {1, {3, 11, 12, 21}},
-                                     {2, {11, 12, 21}},
-                                     {3, {12, 21}},
-                                     {4, {21}},
-                                     {5, {}},
-                                     {9, {}}}) {
+  for (const auto& each : {std::pair<int, Numbers>{0, {2, 3, 11, 12, 21}},
+                           {1, {3, 11, 12, 21}},
+                           {2, {11, 12, 21}},
+                           {3, {12, 21}},
+                           {4, {21}},
+                           {5, {}},
+                           {9, {}}}) {
+    const int most = each.first;
+    const Numbers& undone = each.second;
     CAPTURE(most);
     Greedy greedy("take " + std::to_string(most));
     const std::vector<std::string> all = {"b", "c", "d", "e", "f"};

@@ -203,8 +203,12 @@ std::vector<std::pair<std::uint32_t, std::size_t>> runs_in(TaskQueue& queue) {
 TEST_CASE_FIXTURE(Fixture, "admission: lines of one client go together as far as they are short") {
   pool.queue().set_capacity(1000);
   admission.forget_room();
-  auto [id, client] = desk.connect();
-  auto [other_id, other] = desk.connect();
+  auto guest = desk.connect();
+  auto other_guest = desk.connect();
+  const ConnectionId id = guest.first;
+  const ConnectionId other_id = other_guest.first;
+  Client& client = guest.second;
+  Client& other = other_guest.second;
   const auto ask_all = [&] {
     ask(client, 9);
     ask(other, 2);

@@ -95,8 +95,8 @@ TEST_CASE(
         desk.end_round();
       }
     };
-    for (int i = 0; i < 4; ++i) all[i].send("client " + std::to_string(i) + "\nand more\n");
-    for (int i = 0; i < 4; ++i) {
+    for (std::size_t i = 0; i < 4; ++i) all[i].send("client " + std::to_string(i) + "\nand more\n");
+    for (std::size_t i = 0; i < 4; ++i) {
       CAPTURE(i);
       const std::string due = "result: client " + std::to_string(i) + "\nresult: and more\n";
       CHECK(desk.driver.run_until(
