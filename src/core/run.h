@@ -140,6 +140,15 @@ struct Run : RunState {
     text.resize(at);
   }
 
+  // Both: the tasks from `index` on as a run of their own, of which nothing stays here. Only while
+  // no handler is at work on this one. Throws std::bad_alloc, and has changed nothing then.
+  std::unique_ptr<Run> cut(std::size_t index) {
+    const std::size_t at = text_before(index);
+    auto rest = split_off(index, at);
+    forget_text(at);
+    return rest;
+  }
+
   // Calls `visit(task, text)` for each; `text` is its request.
   template <class Visit>
   void for_each_text(Visit visit) const {

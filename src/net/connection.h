@@ -65,14 +65,14 @@ class Connection final : public EventSource, private Timer {
 
   // Sends `text` (a whole line) as the only thing this client hears, then ends the connection.
   void refuse(std::string_view text, bool linger);
-  // A visit of the host, which takes from it what it has to ask, line after line:
-  //   if (begin_visit()) { while (...next()...) ...; end_visit(); }
-  // Begins it: what was left over comes first; without that, it receives once, into the host's
-  // buffers, and that is to be let go when the visit has ended. False: there is nothing to take.
+  // A visit of the host, which takes from it what it has to ask, line after line: if
+  // begin_visit(), then hear(). What was left over comes first; without that, it receives once,
+  // into the host's buffers, and that is to be let go when it has been heard. False: there is
+  // nothing to take.
   bool begin_visit();
   struct Item {
     enum class Kind : unsigned char {
-      kNothing,  // here and now
+      kNothing,  // is not given out
       kRequest,  // `text`
       kTooLong,  // a line of more than max_line() bytes, which is being skipped
       kCarried,  // `carried`: an answer that was owed when the server was restarted
@@ -81,9 +81,21 @@ class Connection final : public EventSource, private Timer {
     std::string_view text;
     const CarriedAnswer* carried = nullptr;
   };
-  // What comes next, within its limits. It is taken, unless it is put back; valid until the next
-  // call.
-  Item next();
+  // Calls `take(item)` for one after the other, within its limits and for as long as its turn
+  // lasts; what is left over waits for another one. An item is taken, unless it is put back in that
+  // call, and valid no longer.
+  template <class Take>
+  void hear(Take take) {
+    const std::size_t granted = host_.budget().lines_of_visit();
+    std::size_t lines = granted;
+    for (; lines > 0; --lines) {
+      const Item item = next();
+      if (item.kind == Item::Kind::kNothing) break;
+      take(item);
+    }
+    host_.budget().spend_lines(granted - lines);
+    end_visit();
+  }
   // What it waits for before it gives anything more: one thing at a time.
   //
   //   kNone   → kTurn    it can be read from, or something is left over (get_ready)
@@ -96,7 +108,6 @@ class Connection final : public EventSource, private Timer {
   // There is no room for it now, kRoom or kMemory: it comes again in a visit afterwards. Until then
   // nothing more is read.
   void put_back(const Item& item, Wait wait);
-  void end_visit();
   // Waits for room no more; a visit is to follow.
   void wait_is_over() { wait_ = Wait::kNone; }
   // Its place in the reply order for what next() gave, charged so.
@@ -191,6 +202,8 @@ class Connection final : public EventSource, private Timer {
   bool receive_input();
   void get_ready(Ready how);
   bool has_allowance();
+  Item next();  // kNothing: here and now
+  void end_visit();
   bool admits_no_more() const { return carry_ == Carry::kAsItIs; }
   bool take_header(std::string_view& input);
   std::pair<IoResult, std::span<char>> receive_some(std::size_t most);

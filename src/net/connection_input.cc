@@ -124,11 +124,12 @@ bool Connection::has_allowance() {
     const auto rest = [](std::size_t limit, std::size_t taken) {
       return limit - std::min(limit, taken);
     };
+    const std::size_t memory = memory_to_admit();
     left = {.known = true,
             .requests = rest(limits.max_unanswered, writer_.unanswered()),
             .owed = rest(limits.max_bytes_owed, writer_.bytes_owed()),
-            .memory = memory_to_admit(),
-            .holds = account_.bytes > 0 && memory_to_admit() != SIZE_MAX};
+            .memory = memory,
+            .holds = account_.bytes > 0 && memory != SIZE_MAX};
   }
   return left.requests > 0 && left.owed > 0 && left.memory > 0;
 }

@@ -124,7 +124,6 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
 // memory for that they stay as they are.
 void ThreadPool::cut_taken_back() {
   const std::size_t workers = std::max<std::size_t>(workers_.size(), 1);
-  const auto piece_of = [workers](const Run& run) { return (run.size() + workers - 1) / workers; };
   std::vector<RunPtr> cut;
   try {
     cut.reserve(taken_back_.size() * workers);
@@ -132,16 +131,10 @@ void ThreadPool::cut_taken_back() {
     return;
   }
   for (RunPtr& run : taken_back_) {
-    const std::size_t piece = piece_of(*run);
+    const std::size_t piece = (run->size() + workers - 1) / workers;
     cut.push_back(std::move(run));
     try {
-      while (cut.back()->size() > piece) {
-        Run& last = *cut.back();
-        const std::size_t behind = last.text_before(piece);
-        RunPtr rest = last.split_off(piece, behind);
-        last.forget_text(behind);
-        cut.push_back(std::move(rest));
-      }
+      while (cut.back()->size() > piece) cut.push_back(cut.back()->cut(piece));
     } catch (const std::bad_alloc&) {  // so it goes as it is
     }
   }

@@ -420,11 +420,7 @@ std::size_t Worker::set_reserved_apart() {
     const auto at = unbegun_.end() - static_cast<std::ptrdiff_t>(runs + 1);
     Run& run = **at;
     if (run.shed != Run::Shed::kNo) continue;
-    if (run.size() > left) {
-      const std::size_t behind = run.text_before(left);
-      unbegun_.insert(at, run.split_off(left, behind));
-      run.forget_text(behind);
-    }
+    if (run.size() > left) unbegun_.insert(at, run.cut(left));
     left -= run.size();
   }
   return runs;

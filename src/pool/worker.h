@@ -90,9 +90,8 @@ class Worker {
   RunPtr copy_running() PS_EXCLUDES(mutex_);
 
   // While the running task, or the batch that it is of, began at `begun_by` or earlier: appends the
-  // results it keeps waiting to
-  // `ended` and the tasks it keeps waiting to `unbegun`, so that it is alone, but for what its
-  // handler has reserved. Throws std::bad_alloc, and has lost nothing then.
+  // results it keeps waiting to `ended` and the tasks it keeps waiting to `unbegun`, so that it is
+  // alone, but for what its handler has reserved. Throws std::bad_alloc, and has lost nothing then.
   void take_back_if_begun_by(TimeUs begun_by, std::vector<RunPtr>& ended,
                              std::vector<RunPtr>& unbegun) PS_EXCLUDES(mutex_);
 

@@ -101,19 +101,9 @@ bool Clients::begin_visit(Connection& connection) {
   return begun;
 }
 
-// Takes as much as a turn allows; what is left over waits in line for another one.
 void Clients::hear(Connection& connection) {
-  connection.attempt([&] {
-    const std::size_t granted = budget().lines_of_visit();
-    std::size_t lines = granted;
-    for (; lines > 0; --lines) {
-      const Connection::Item item = connection.next();
-      if (item.kind == Connection::Item::Kind::kNothing) break;
-      take(connection, item);
-    }
-    budget().spend_lines(granted - lines);
-    connection.end_visit();
-  });
+  connection.attempt(
+      [&] { connection.hear([&](const Connection::Item& item) { take(connection, item); }); });
 }
 
 void Clients::take(Connection& connection, const Connection::Item& item) {

@@ -102,15 +102,9 @@ class FakeHost : public ConnectionHost {
   void visit(Connection& connection) {
     connection.attempt([&] {
       if (!connection.begin_visit()) return;
-      const std::size_t granted = budget().lines_of_visit();
-      std::size_t lines = granted;
-      for (; lines > 0; --lines) {
-        const Connection::Item item = connection.next();
-        if (item.kind == Connection::Item::Kind::kNothing) break;
+      connection.hear([&](const Connection::Item& item) {
         if (!take(connection, item)) connection.put_back(item, Connection::Wait::kRoom);
-      }
-      budget().spend_lines(granted - lines);
-      connection.end_visit();
+      });
     });
     buffers().let_input_go();
   }

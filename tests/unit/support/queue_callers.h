@@ -33,11 +33,7 @@ class Popper {
     nudged_ = count == TaskQueue::kNudged;
     if (nudged_) return {};
     Numbers numbers;
-    for (std::size_t i = 0; i < count; ++i) {
-      for (std::size_t task = 0; task < batch[i]->size(); ++task) {
-        numbers.push_back(batch[i]->number + task);
-      }
-    }
+    for (std::size_t i = 0; i < count; ++i) add_numbers_of(*batch[i], numbers);
     return numbers;
   }
   Numbers pop_all() {

@@ -36,20 +36,20 @@ inline RunPtr task(std::uint64_t number, std::string_view text = {}, std::uint32
   return run_of(number, {text}, slot);
 }
 
+inline void add_numbers_of(const Run& run, std::vector<std::uint64_t>& numbers) {
+  for (std::size_t i = 0; i < run.size(); ++i) numbers.push_back(run.number + i);
+}
+
 inline std::vector<std::uint64_t> numbers_of(const std::vector<RunPtr>& runs) {
   std::vector<std::uint64_t> numbers;
-  for (const RunPtr& run : runs) {
-    for (std::size_t i = 0; i < run->size(); ++i) numbers.push_back(run->number + i);
-  }
+  for (const RunPtr& run : runs) add_numbers_of(*run, numbers);
   return numbers;
 }
 
 // Takes them out.
 inline std::vector<std::uint64_t> numbers_of(RunChain& runs) {
   std::vector<std::uint64_t> numbers;
-  while (const RunPtr run = runs.pop()) {
-    for (std::size_t i = 0; i < run->size(); ++i) numbers.push_back(run->number + i);
-  }
+  while (const RunPtr run = runs.pop()) add_numbers_of(*run, numbers);
   return numbers;
 }
 
