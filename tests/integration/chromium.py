@@ -108,7 +108,7 @@ class Page:
         return found["result"].get("value")
 
     def wait(self, expression, what):
-        return wait_until(lambda: self.evaluate(expression), f"{what}\nthe page says:\n{self.text()[:2000]}")
+        return wait_until(lambda: self.evaluate(expression), lambda: f"{what}\nthe page says:\n{self.text()[:2000]}")
 
     def text(self):
         """What one reads."""

@@ -10,14 +10,17 @@ PATIENCE = 20 * SLOWDOWN
 
 
 def wait_until(condition, what, timeout=PATIENCE):
-    """Polls until the condition is true and returns its value; fails the test after the timeout."""
+    """Polls until the condition is true and returns its value; fails the test after the timeout.
+
+    `what` is a text, or makes one of what is there when the wait has been in vain.
+    """
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:.1f} s in vain: {what}")
+            raise AssertionError(f"waited {timeout:.1f} s in vain: {what() if callable(what) else what}")
         time.sleep(0.005)
 
 

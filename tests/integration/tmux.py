@@ -38,10 +38,10 @@ class Terminal:
         return "\n".join(self.screen())
 
     def wait_for(self, part):
-        wait_until(lambda: part in self.text(), f"the screen says {part!r}; it is\n{self.text()}")
+        wait_until(lambda: part in self.text(), lambda: f"the screen says {part!r}; it is\n{self.text()}")
 
     def wait_without(self, part):
-        wait_until(lambda: part not in self.text(), f"the screen says no more {part!r}; it is\n{self.text()}")
+        wait_until(lambda: part not in self.text(), lambda: f"the screen says no more {part!r}; it is\n{self.text()}")
 
     def keys(self, *names):
         self._tmux("send-keys", *names)
