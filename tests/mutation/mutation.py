@@ -32,7 +32,7 @@ from pathlib import Path
 TOP = Path(__file__).parents[2]
 HARMLESS = Path(__file__).with_name("harmless.txt")
 FLOORS = ("src/core/", "src/pool/", "src/net/", "src/server/")
-SUITES = (["unit"], ["requirements", "hard-cases"], ["integration"])  # as of tools/test --quick
+SUITES = (["unit"], ["requirements", "hard-cases"], ["integration"], ["quick"])  # as of tools/test --quick
 MORE_SUITES = (["overload", "handover"], ["programs", "isolate", "monitor", "handlers", "flood"])
 TRIES = 3  # of a suite
 KILLED, SURVIVED, NOT_BUILT = "killed", "SURVIVED", "not built"
