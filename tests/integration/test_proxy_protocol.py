@@ -2,9 +2,10 @@
 
 import signal
 import struct
+import unittest
 
 from client import Client
-from harness import ServerTestCase, parse_stats
+from harness import ServerTestCase, has_ipv6, parse_stats
 from manager import RestartTestCase
 from timing import let_pass, wait_until
 
@@ -136,6 +137,15 @@ class Refusals(Through):
         proxy = self.through(server, version_1() + b"echo forwarded\n", source="127.0.0.2")
         self.assertEqual(proxy.line(), "result: forwarded")
         self.assertEqual(self.through(server, b"echo bare\n", source="127.0.0.2").rest(), [NO_HEADER])
+
+    @unittest.skipUnless(has_ipv6(), "there is no IPv6 here")
+    def test_sources_over_ipv6(self):
+        """Fails when who may tell of others is not looked up among the IPv6 sources."""
+        for source, is_proxy in (("::/64", True), ("::2", False)):
+            server = self.start_proxied(f"--proxy-source={source}", listen=["[::1]:0"])
+            reply = self.through(server, version_1("2001:db8::1") + b"echo forwarded\n").line()
+            self.assertEqual(reply == "result: forwarded", is_proxy, reply)
+            self.assertEqual(len(server.log_lines(r"from \[2001:db8::1\]:4711, through \[::1\]:")), is_proxy)
 
     def test_off_by_default(self):
         """Fails when a server that was not told of proxies believes a header."""

@@ -115,5 +115,46 @@ TEST_CASE("request reader: a held line is told apart from one that is begun") {
   CHECK(carried.undecoded == "beg");
 }
 
+TEST_CASE("request reader: who is given up on is heard to the end of its last whole line") {
+  struct Case {
+    std::string_view kept;
+    std::vector<std::string> heard;
+  };
+  for (const auto& [kept, heard] :
+       {Case{"one\ntwo\nhalf", {"one", "two"}}, Case{"one\ntwo\n", {"one", "two"}},
+        Case{"half", {}}, Case{"", {}}}) {
+    CAPTURE(kept);
+    for (const bool one_was_heard : {false, true}) {
+      const auto buffers = std::make_unique<BufferPool>();
+      RequestReader reader;
+      std::vector<std::string> lines;
+      reader.feed(kept);
+      reader.keep_rest(*buffers);
+      if (one_was_heard) {
+        if (const auto line = reader.next(100)) lines.emplace_back(line->text);
+      }
+      reader.abandon();
+      CHECK(reader.at_end_of_input());
+      while (const auto line = reader.next(100)) lines.emplace_back(line->text);
+      CHECK(lines == heard);
+      CHECK_FALSE(reader.may_have_line());
+      CHECK_FALSE(reader.mid_line());
+    }
+  }
+}
+
+TEST_CASE("request reader: who is given up on keeps the line that it has to say again") {
+  const auto buffers = std::make_unique<BufferPool>();
+  RequestReader reader;
+  reader.feed("held\nhalf");
+  reader.hold(*reader.next(100));
+  reader.keep_rest(*buffers);
+  reader.abandon();
+  const auto again = reader.next(100);
+  REQUIRE(again.has_value());
+  CHECK(again->text == "held");
+  CHECK_FALSE(reader.next(100).has_value());
+}
+
 }  // namespace
 }  // namespace pool_server

@@ -61,6 +61,7 @@ TEST_CASE("C2: shutdown runs what is queued, joins every worker and destroys eve
 
   const PthreadCalls after = pthread_calls();
   const int helper = 1;
+  CHECK(script.interrupted == 3);  // whoever waits in prepare() is to look
   CHECK(after.created - before.created == 3 + helper);
   CHECK(after.joined - before.joined == 3 + helper);
   CHECK(after.mutexes_made > before.mutexes_made);
@@ -157,11 +158,13 @@ TEST_CASE("B3: an overdue task is reported once, is told to stop, and comes back
   CHECK(found.overdue.empty());
   CHECK(found.look_again_at <= begun + kTimeout);
   CHECK(fixture.script.stopped == 0);
+  CHECK(fixture.script.interrupted == 0);
 
   found = fixture.inspect(begun + kTimeout, kTimeout);
   REQUIRE(found.overdue.size() == 1);
   CHECK(found.overdue.front().number == 7);
   CHECK(fixture.inspect(begun + kTimeout, kTimeout).overdue.empty());
+  CHECK(fixture.script.interrupted == 1);
 
   const auto ended = collect(fixture.completions, 1);
   REQUIRE(ended.size() == 1);
@@ -245,6 +248,7 @@ TEST_CASE("a client that left: its queued tasks are taken back, its running ones
   CHECK(sorted(numbers_of(stopped)) == std::vector<std::uint64_t>{1, 4});
   CHECK(numbers_of(cancelled) == std::vector<std::uint64_t>{3, 5});
   CHECK(fixture.script.stopped == 1);
+  CHECK(fixture.script.interrupted == 1);
   CHECK(fixture.running(1).front().number == 2);
 }
 
@@ -273,6 +277,7 @@ TEST_CASE("a hard stop sets every stop token") {
   for (std::uint64_t number = 0; number < 3; ++number) fixture.submit(number, "until-stopped");
   fixture.running(3);
   fixture.pool.cancel_all();
+  CHECK(fixture.script.interrupted == 3);
   CHECK(collect(fixture.completions, 3).size() == 3);
   CHECK(fixture.script.stopped == 3);
 }

@@ -80,9 +80,10 @@ class Gate {
 // What the handlers of a test share.
 struct Script {
   Gate gate;
-  std::atomic<int> begun = 0;    // requests
-  std::atomic<int> ended = 0;    // of those, that did not throw
-  std::atomic<int> stopped = 0;  // "until-stopped" that were
+  std::atomic<int> begun = 0;        // requests
+  std::atomic<int> ended = 0;        // of those, that did not throw
+  std::atomic<int> stopped = 0;      // "until-stopped" that were
+  std::atomic<int> interrupted = 0;  // handlers, each time
 
   HandlerFactory factory();
 };
@@ -106,6 +107,7 @@ class ScriptedHandler final : public Handler {
     ++script_.ended;
     return request == "fail" ? Outcome::kError : Outcome::kOk;
   }
+  void interrupt() noexcept override { ++script_.interrupted; }
 
  private:
   Script& script_;
