@@ -9,6 +9,7 @@
 
 #include "support/failing_new.h"
 #include "support/front_desk.h"
+#include "support/log_pipe.h"
 #include "sys/socket.h"
 
 namespace pool_server {
@@ -36,6 +37,7 @@ TEST_CASE("clients: those who are heard in one round know what the others were c
   options.max_memory = 8'000;
   options.max_connections = 100;
   FrontDesk desk(options);
+  LogPipe log(LogLevel::kWarning);
   std::vector<Client> all;
   for (int i = 0; i < 80; ++i) all.push_back(desk.connect());
   CHECK(desk.serves(80));
@@ -44,6 +46,7 @@ TEST_CASE("clients: those who are heard in one round know what the others were c
   desk.driver.run_rounds(5);
   CHECK(desk.clients.memory().held() <= options.max_memory);
   CHECK(desk.admission.outstanding() < 80);
+  CHECK(log.read().find("clients wait for memory: ") != std::string::npos);
   desk.script.gate.open();
   for (Client& client : all) CHECK(desk.hears(client, "result: wait\n"));
 }
