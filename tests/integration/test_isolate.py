@@ -414,6 +414,26 @@ class Reloads(IsolateTestCase):
             self.assertEqual(client.lines(20), ["result: x"] * 20)
         self.assertEqual(self.processes(server), before)
 
+    def test_reloads_while_one_is_loaded(self):
+        """Fails when handlers are loaded side by side, or the last of several reloads is not the one that stays."""
+        awaited = Path(self.temporary_directory()) / "awaited"
+        config = self.config(f"handler={plugin('unruly_shared')}\nhandler-option=prefix=1\nworkers=2\n")
+        server = self.start(f"--config={config}", handler=None)
+        client = self.connect(server)
+        for prefix in (2, 3, 4):
+            config.write_text(f"handler={plugin('unruly_shared')}\nhandler-option=prefix={prefix}\n"
+                              f"handler-option=until={awaited}\nworkers=2\n")
+            server.signal(signal.SIGHUP)
+            wait_until(lambda done=prefix - 1: len(server.log_lines("configuration reloaded")) == done, "it has been read")
+        client.send(*["echo x"] * 20)
+        self.assertEqual(client.lines(20), ["result: 1x"] * 20)
+        self.assertEqual(server.log_lines("has been loaded anew"), [])
+        awaited.touch()
+        replies = []
+        wait_until(lambda: replies.append(client.ask("echo x")) or replies[-5:] == ["result: 4x"] * 5, "it is replaced")
+        self.assertNotIn("result: 3x", replies)
+        self.assertEqual(len(server.log_lines("has been loaded anew")), 2)
+
     def test_mode_takes_a_restart(self):
         """Fails when a reload does not say that isolate takes a restart."""
         config = self.config("handler=drill\nisolate=yes\n")

@@ -5,6 +5,7 @@
 //              prefix=TEXT   before what echo answers
 //              broken=yes    does not start
 //              exit=yes      ends the process instead
+//              until=FILE    waits until it is there
 //              threads=yes   starts one
 //   requests   echo TEXT, error TEXT, control, long N, throw [TEXT], throw-int, instance MS, wait,
 //              segv [TEXT], abort, stack, exit N, quick-exit,
@@ -44,6 +45,10 @@ class Unruly {
       : journal_(options.get("journal")), prefix_(options.get("prefix")), number_(instances++) {
     if (options.get("broken") == "yes") throw std::runtime_error("broken, as asked");
     if (options.get("exit") == "yes") std::exit(0);
+    const std::string awaited(options.get("until"));
+    while (!awaited.empty() && ::access(awaited.c_str(), F_OK) != 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     if (options.get("threads") == "yes") {
       std::thread([] { std::this_thread::sleep_for(std::chrono::hours(1)); }).detach();
     }
