@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cassert>
 #include <functional>
 #include <utility>
 
@@ -7,13 +8,13 @@
 
 namespace pool_server {
 
-// A one-shot timer. Loop thread only.
+// A one-shot timer. Loop thread only. Disarmed before it ends: Timers would go on naming it.
 class Timer : public Deadline {
  public:
   virtual void on_time(TimeUs now) = 0;
 
  protected:
-  ~Timer() = default;
+  ~Timer() { assert(!armed()); }
 };
 
 // One that is embedded in its owner.
