@@ -120,15 +120,14 @@ TEST_CASE("request reader: who is given up on is heard to the end of its last wh
     std::string_view kept;
     std::vector<std::string> heard;
   };
-  for (const auto& [kept, heard] :
-       {Case{"one\ntwo\nhalf", {"one", "two"}}, Case{"one\ntwo\n", {"one", "two"}},
-        Case{"half", {}}, Case{"", {}}}) {
-    CAPTURE(kept);
+  for (const Case& each : {Case{"one\ntwo\nhalf", {"one", "two"}},
+                           Case{"one\ntwo\n", {"one", "two"}}, Case{"half", {}}, Case{"", {}}}) {
+    CAPTURE(each.kept);
     for (const bool one_was_heard : {false, true}) {
       const auto buffers = std::make_unique<BufferPool>();
       RequestReader reader;
       std::vector<std::string> lines;
-      reader.feed(kept);
+      reader.feed(each.kept);
       reader.keep_rest(*buffers);
       if (one_was_heard) {
         if (const auto line = reader.next(100)) lines.emplace_back(line->text);
@@ -136,7 +135,7 @@ TEST_CASE("request reader: who is given up on is heard to the end of its last wh
       reader.abandon();
       CHECK(reader.at_end_of_input());
       while (const auto line = reader.next(100)) lines.emplace_back(line->text);
-      CHECK(lines == heard);
+      CHECK(lines == each.heard);
       CHECK_FALSE(reader.may_have_line());
       CHECK_FALSE(reader.mid_line());
     }
