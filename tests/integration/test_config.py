@@ -142,6 +142,76 @@ class NothingDropped(ConfigTestCase):
         self.assertEqual(server.stats()["workers"], 2)
 
 
+class WhatAReloadSets(ConfigTestCase):
+    """For who is connected as well. What STATS says of it is not enough."""
+
+    def start_with(self, text):
+        self.write(text)
+        return self.start(f"--config={self.path}")
+
+    def set(self, server, text):
+        self.write(text)
+        self.assertEqual(self.reload(server), [])
+
+    def replies_beside_a_busy_worker(self, server, lines, busy="sleep 300"):
+        """To `lines` requests of one client that come while the only worker is busy with another's."""
+        occupant, client = self.connect(server), self.connect(server)
+        occupant.send(busy)
+        server.wait_for_stats(lambda s: s["active_workers"] == 1 and s["queue_depth"] == 0, "the worker is busy")
+        client.send(*["echo x"] * lines)
+        replies = client.lines(lines)
+        occupant.line()
+        return replies
+
+    def test_capacity_and_overload(self):
+        """Fails when a reload does not set how many requests the queue takes, or what becomes of the others."""
+        server = self.start_with("workers=1\nqueue-capacity=2\noverload=reject\n")
+        for text, refused in (("", True), ("queue-capacity=100\noverload=reject\n", False),
+                              ("queue-capacity=2\noverload=reject\n", True), ("queue-capacity=2\noverload=wait\n", False)):
+            if text:
+                self.set(server, "workers=1\n" + text)
+            self.assertEqual("ERROR: server busy" in self.replies_beside_a_busy_worker(server, 10), refused, text)
+
+    def test_waits(self):
+        """Fails when a reload does not set how long a request may wait for a worker."""
+        server = self.start_with("workers=1\n")
+        for text, late in (("queue-timeout=100ms\n", True), ("", False)):
+            self.set(server, "workers=1\n" + text)
+            wanted = "ERROR: waited too long" if late else "result: x"
+            self.assertEqual(self.replies_beside_a_busy_worker(server, 2), [wanted] * 2)
+
+    def test_times(self):
+        """Fails when a reload does not set how long a task may run, or a client be idle or at a line."""
+        server = self.start_with("")
+        client, idle, slow = self.connect(server), self.connect(server), self.connect(server)
+        self.assertEqual(idle.ask("echo x"), "result: x")
+        slow.send_bytes(b"echo half")
+        self.set(server, "task-timeout=100ms\nidle-timeout=300ms\nline-timeout=200ms\n")
+        self.assertEqual(client.ask("sleep 60000"), "ERROR: timed out after 100 ms")
+        self.assertEqual(idle.rest(), ["ERROR: idle for too long"])
+        self.assertEqual(slow.rest(), ["ERROR: request not completed in time"])
+
+    def test_sizes(self):
+        """Fails when a reload does not set how long a line may be, or how many clients and workers there are."""
+        server = self.start_with("")
+        client = self.connect(server)
+        self.assertEqual(client.ask("echo " + "x" * 20), "result: " + "x" * 20)
+        self.set(server, "max-line=10\nmax-connections=2\nworkers=3\n")
+        self.assertEqual(client.ask("echo " + "x" * 20), "ERROR: line too long (max 10 bytes)")
+        server.wait_for_stats(lambda s: s["workers"] == 3, "so many workers")  # over a second connection
+        self.assertEqual(self.connect(server).rest(), ["ERROR: too many connections"])
+
+    def test_log_level(self):
+        """Fails when a reload does not set what is logged."""
+        server = self.start_with("")
+        client = self.connect(server)
+        for text, is_told in (("", False), ("log-level=debug\n", True), ("", False)):
+            self.set(server, text)
+            before = len(server.log_lines("read [0-9]+ bytes"))
+            self.assertEqual(client.ask("echo x"), "result: x")
+            self.assertEqual(len(server.log_lines("read [0-9]+ bytes")) > before, is_told)
+
+
 class Agreement(ConfigTestCase):
     PIECES = ("workers", "queue-capacity", "listen", "handler-option", "PORT", "config", "task-timeout", "=", "=", "=",
               "4", "2-3", "0", "\n", "\n", "\n", "\"", "[", "]", ",", ";", "#", " ", "\t", "\r\n", "'", "\0",
