@@ -109,6 +109,25 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("clients: the requests of who was let in take no memory of the queue") {
+  for (std::size_t count = 1; count <= 9; ++count) {
+    CAPTURE(count);
+    FrontDesk desk(one_worker());
+    std::vector<Client> all;
+    for (std::size_t i = 0; i < count; ++i) all.push_back(desk.connect());
+    CHECK(desk.serves(count));
+    for (Client& client : all) client.send("text\n");
+    desk.driver.at_end_of_round = [&desk] { desk.clients.visit_readable(); };
+    CHECK(desk.driver.run_until([&] { return desk.admission.staged() == count; }));
+    {
+      const FailingNew fails(0, FailingNew::Then::kStaysOut);
+      CHECK_NOTHROW(desk.admission.submit(desk.driver.loop.now()));
+    }
+    desk.driver.at_end_of_round = [&desk] { desk.end_round(); };
+    for (Client& client : all) CHECK(desk.hears(client, "result: text\n"));
+  }
+}
+
 TEST_CASE("clients: whoever comes over the limit hears so, and does not count") {
   Options options = one_worker();
   options.max_connections = 2;
