@@ -5,6 +5,7 @@
 #include <string>
 
 #include "support/fake_host.h"
+#include "sys/socket.h"
 
 namespace pool_server {
 namespace {
@@ -191,6 +192,25 @@ TEST_CASE_FIXTURE(Fixture,
   SUBCASE("it does not, for a while") {
     pass(kLater);
   }
+  REQUIRE(closed(1));
+  CHECK(host.closed.front() == std::pair(id, false));
+}
+
+TEST_CASE_FIXTURE(
+    Fixture, "connection: who was not read from when it was ended is heard leaving all the same") {
+  auto [id, client] = host.connect();
+  client.send("one\n");
+  REQUIRE(asked(1));
+  host.table.find(id)->finish_up(Connection::Farewell::kLinger);
+  CHECK(driver.is_quiet());  // nothing is read while it is owed a reply
+  host.answer_all();
+  CHECK(is_left_by_server(client));
+  CHECK(client.heard() == "result: one\n");
+  client.send("more");
+  CHECK(driver.is_quiet());
+  REQUIRE(host.closed.empty());
+  CHECK_FALSE(has_input(host.table.find(id)->descriptor()));
+  client.leave();
   REQUIRE(closed(1));
   CHECK(host.closed.front() == std::pair(id, false));
 }
