@@ -64,9 +64,9 @@ void Connection::on_events(std::uint32_t events) {
   attempt([&] {
     if (closed()) return;
     // HUP: both directions are shut. If it was not us who shut one, nobody is left to read a reply.
-    const bool hung_up = (events & EPOLLHUP) != 0 && phase_ == Phase::kServing;
+    const bool hung_up = (events & EPOLLHUP) != 0 && phase_ != Phase::kLingering;
     if ((events & EPOLLERR) != 0 || hung_up) {
-      close(/*broken=*/phase_ == Phase::kServing);
+      close(/*broken=*/phase_ != Phase::kLingering);
       return;
     }
     if ((events & EPOLLOUT) != 0) {
@@ -99,8 +99,7 @@ void Connection::refuse(std::string_view text, bool linger) {
 
 void Connection::finish_up(Farewell farewell) {
   attempt([&] {
-    draining_ = true;
-    carry_ = Carry::kNo;
+    if (phase_ != Phase::kLingering) phase_ = Phase::kEnding;
     farewell_ = farewell;
     host_.on_changed(*this);
   });
@@ -115,7 +114,7 @@ Connection::Debt Connection::debt() const {
 }
 
 void Connection::reconfigure() {
-  if (phase_ == Phase::kServing) arm_timer(next_due());
+  arm_timer(next_due());
   host_.on_changed(*this);
 }
 
@@ -142,9 +141,9 @@ void Connection::restore(CarriedConnection&& from) {
 void Connection::prepare_to_carry(Carry how) {
   attempt([&] {
     if (refused || phase_ == Phase::kLingering) return;  // it is owed nothing but a last word
-    if (draining_) reader_.abandon();  // it is being seen out: what it is owed comes, and no more
-    draining_ = true;
-    carry_ = how;
+    if (reads_no_more())
+      reader_.abandon();  // it is being seen out: what it is owed comes, and no more
+    phase_ = how == Carry::kAsItIs ? Phase::kKept : Phase::kDelivering;
     // Should it end before, then as at a stop.
     if (how == Carry::kDelivered) farewell_ = Farewell::kDelivered;
     host_.on_changed(*this);
@@ -223,8 +222,7 @@ void Connection::close(bool broken) {
 
 // Nothing more will come in, and nothing is owed.
 bool Connection::complete() const {
-  const bool input_done =
-      to_be_carried() ? reader_.at_end_of_input() : draining_ || reader_.at_end_of_input();
+  const bool input_done = reader_.at_end_of_input() || phase_ == Phase::kEnding;
   return input_done && carried_ == nullptr && !reader_.may_have_line() && !waits_for_room() &&
          writer_.unanswered() == 0 && !writer_.has_unsent();
 }
@@ -237,7 +235,6 @@ void Connection::finish() {
   }
   shut_down_sending(socket_.get());
   phase_ = Phase::kLingering;
-  carry_ = Carry::kNo;
   if (farewell_ == Farewell::kDelivered) {
     // No event tells of delivery, and a hang-up, once the client has ended its side as well, cannot
     // be left out: from here on the timer alone looks after it.
@@ -291,7 +288,7 @@ void Connection::update_interest() {
   if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
   // Whatever else is in the way, it does no harm to be asked again.
   const bool short_of_memory = room_to_read() == 0 || room_to_admit() == 0;
-  if (phase_ == Phase::kServing && short_of_memory && !std::exchange(starved_, true)) {
+  if (phase_ != Phase::kLingering && short_of_memory && !std::exchange(starved_, true)) {
     host_.on_starved(*this);
   }
   if (send_blocked_) wanted |= EPOLLOUT;
@@ -315,10 +312,10 @@ Connection::Due Connection::next_due() {
     if (timeout > 0 && since + timeout < due.at) due = {since + timeout, expiry};
   };
   // At a stop the end of the drain is the time-out of who does not read.
-  const bool stopping = draining_ && farewell_ == Farewell::kDelivered;
+  const bool stopping = reads_no_more() && farewell_ == Farewell::kDelivered;
   if (send_blocked_) {
     if (!stopping) consider(timeouts.send, blocked_since_, Expiry::kSend);
-  } else if (line_since_ != 0 && !draining_ &&
+  } else if (line_since_ != 0 && !reads_no_more() &&
              (may_read() || starved_)) {  // half a line holds memory, too
     consider(timeouts.line, line_since_, Expiry::kLine);
   }

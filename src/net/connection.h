@@ -135,7 +135,7 @@ class Connection final : public EventSource, private Timer {
   // Reads no more, and waits to be carried over. An end that the client asked for comes all the
   // same.
   void prepare_to_carry(Carry how);
-  bool to_be_carried() const { return carry_ != Carry::kNo; }
+  bool to_be_carried() const { return phase_ == Phase::kKept || phase_ == Phase::kDelivering; }
   // Gives away what a restart carries over; `undone` as for ReplyWriter::carry. To be closed next.
   CarriedConnection carry(std::vector<RunPtr> undone);
   // Of what was accepted, something has no reply yet, or not all of its reply was sent.
@@ -188,9 +188,19 @@ class Connection final : public EventSource, private Timer {
   TimeUs had_work_for = 0;
 
  private:
+  // Where it is in its life; all but the first read no more requests.
+  //
+  //   kServing → kEnding                         finish_up()
+  //   kServing, kEnding → kKept or kDelivering   prepare_to_carry()
+  //   kKept, kDelivering → kEnding               finish_up(), as it stays after all
+  //   any of these three → kLingering            finish(): it is complete()
+  //   any → closed()                             close(), and finish() when the client has ended
   enum class Phase : unsigned char {
     kServing,
-    kLingering,  // all is said and our FIN is sent: discard input until the client closes too
+    kEnding,      // hears what it is owed
+    kKept,        // waits to be carried over, with what it is owed
+    kDelivering,  // the same, and hears what it is owed until then
+    kLingering,   // all is said and our FIN is sent: discard input until the client closes too
   };
 
   void fail(const std::exception& error);
@@ -204,7 +214,8 @@ class Connection final : public EventSource, private Timer {
   bool has_allowance();
   Item next();  // kNothing: here and now
   void end_visit();
-  bool admits_no_more() const { return carry_ == Carry::kAsItIs; }
+  bool reads_no_more() const { return phase_ != Phase::kServing; }
+  bool admits_no_more() const { return phase_ == Phase::kKept; }
   bool take_header(std::string_view& input);
   std::pair<IoResult, std::span<char>> receive_some(std::size_t most);
   bool may_admit_more();
@@ -258,8 +269,6 @@ class Connection final : public EventSource, private Timer {
   bool deaf_for_turn_ = false;  // its turn is the only reason why it is not read from
   bool sends_much_ = false;     // the last recv brought as much as it could
   bool starved_ = false;        // the host was told so, and has not come back to it
-  bool draining_ = false;
-  Carry carry_ = Carry::kNo;
   Farewell farewell_ = Farewell::kLinger;
   bool send_blocked_ = false;  // the kernel took less than was due: wait for EPOLLOUT
 };

@@ -22,7 +22,7 @@ ConnectionLoad Connection::load() {
           .waiting_for_queue = waits_for_room(),
           .no_room_to_read = room_to_read() == 0,
           .no_room_to_admit = memory_to_admit() == 0,
-          .draining = draining_};
+          .draining = reads_no_more()};
 }
 
 // There is something to admit without reading, and nothing in its way.
