@@ -141,8 +141,8 @@ void Connection::restore(CarriedConnection&& from) {
 void Connection::prepare_to_carry(Carry how) {
   attempt([&] {
     if (refused || phase_ == Phase::kLingering) return;  // it is owed nothing but a last word
-    if (reads_no_more())
-      reader_.abandon();  // it is being seen out: what it is owed comes, and no more
+    // If it is being seen out, what it is owed comes, and no more.
+    if (reads_no_more()) reader_.abandon();
     phase_ = how == Carry::kAsItIs ? Phase::kKept : Phase::kDelivering;
     // Should it end before, then as at a stop.
     if (how == Carry::kDelivered) farewell_ = Farewell::kDelivered;

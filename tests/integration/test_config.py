@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import BINARY, RUNTIME_ERROR, USAGE_ERROR, ServerTestCase, clean_environment, run_to_end, sanitizer
 from strace import require_strace
-from timing import PATIENCE, wait_until
+from timing import PATIENCE, SLOWDOWN, wait_until
 
 UNIT = Path(__file__).parents[2] / "packaging/systemd/pool-server.service.in"
 # What systemd's @default lets every process do, as far as it may be seen here.
@@ -153,10 +153,10 @@ class WhatAReloadSets(ConfigTestCase):
         self.write(text)
         self.assertEqual(self.reload(server), [])
 
-    def replies_beside_a_busy_worker(self, server, lines, busy="sleep 300"):
+    def replies_beside_a_busy_worker(self, server, lines):
         """To `lines` requests of one client that come while the only worker is busy with another's."""
         occupant, client = self.connect(server), self.connect(server)
-        occupant.send(busy)
+        occupant.send(f"sleep {int(500 * SLOWDOWN)}")
         server.wait_for_stats(lambda s: s["active_workers"] == 1 and s["queue_depth"] == 0, "the worker is busy")
         client.send(*["echo x"] * lines)
         replies = client.lines(lines)
