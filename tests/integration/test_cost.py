@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import unittest
 from pathlib import Path
 
-from harness import ServerTestCase, sanitizer
+from harness import ServerTestCase, plugin, sanitizer
 from strace import Strace
 from timing import PATIENCE, let_pass, wait_until
 
@@ -78,6 +79,28 @@ class ContextSwitches(LoadTestCase):
         self.assert_cost("context switches, pipelined", (server.process.context_switches() - before) / served, 0.1)
 
 
+class Locks(LoadTestCase):
+    def locks_per_request(self, requests, *how):
+        count = Path(self.temporary_directory(), "count")
+        count.write_bytes(bytes(8))
+        server = self.start("--workers=4", prefix=(
+            "/usr/bin/env", f"LD_PRELOAD={plugin('count_locks')}", f"COUNT_LOCKS={count}"))
+        self.load(server, requests, *how)
+
+        def so_far():
+            return int.from_bytes(count.read_bytes(), sys.byteorder)
+        before, served_before = so_far(), server.stats()["completed"]
+        served = self.load(server, 5 * requests, *how) - served_before
+        return (so_far() - before) / served
+
+    def test_pipelined(self):
+        """Fails when a request takes more than its worker's own lock, and a share of what all that cross together take."""
+        self.assert_cost("locks, pipelined", self.locks_per_request(MANY, *PIPELINED), 1.2)
+
+    def test_one_at_a_time(self):
+        self.assert_cost("locks, one at a time", self.locks_per_request(FEW, *ONE_AT_A_TIME), 3)
+
+
 @unittest.skipUnless(shutil.which("valgrind"), "valgrind is not installed")
 class UnderValgrind(CostTestCase):
     """One client that awaits the replies to what it sent before it sends more, and one worker.
@@ -88,11 +111,11 @@ class UnderValgrind(CostTestCase):
 
     MEASUREMENTS = 5
 
-    def run_under(self, tool, pattern, batches, size):
-        """The number that the tool reports at the end of a server that served that many batches."""
+    def run_under(self, tool, count, batches, size):
+        """What `count` finds in the report of the tool about a server that served that many batches."""
         report = Path(self.temporary_directory(), "report")
         server = self.launch("--workers=1", prefix=(
-            "valgrind", *tool.split(), "--fair-sched=yes", f"--log-file={report}"))
+            "valgrind", *[word.format(report=report) for word in tool], "--fair-sched=yes"))
         wait_until(lambda: server.notify.named("READY"), "the server gets ready under valgrind", 6 * PATIENCE)
         client = self.connect(server)
         for _ in range(batches):
@@ -101,26 +124,29 @@ class UnderValgrind(CostTestCase):
         client.close()
         server.signal()
         self.assertEqual(server.wait_exit(6 * PATIENCE), 0)
-        return int(re.search(pattern, report.read_text())[1].replace(",", ""))
+        return count(report.read_text())
 
-    def assert_least_cost(self, what, tool, pattern, *, size, few, many, bound):
+    def assert_least_cost(self, what, tool, count, *, size, few, many, bound):
         """What more batches of that size add, so that start and end of the server do not count."""
         figure = float("inf")
         for _ in range(self.MEASUREMENTS):
-            more = self.run_under(tool, pattern, many, size) - self.run_under(tool, pattern, few, size)
+            more = self.run_under(tool, count, many, size) - self.run_under(tool, count, few, size)
             figure = min(figure, more / ((many - few) * size))
             if figure <= bound:
                 break
         self.assert_cost(what, figure, bound)
 
     def assert_instructions(self, what, **how):
-        self.assert_least_cost(what, "--tool=callgrind --callgrind-out-file=/dev/null", r"Collected : (\d+)", **how)
+        self.assert_least_cost(what, ("--tool=callgrind", "--callgrind-out-file=/dev/null", "--log-file={report}"),
+                               lambda log: int(re.search(r"Collected : (\d+)", log)[1]), **how)
 
     def test_allocations(self):
         """Fails when a request allocates memory in the steady state."""
         self.assert_least_cost(
-            "allocations, in batches", "--tool=memcheck --leak-check=no --undef-value-errors=no",
-            r"total heap usage: ([\d,]+) allocs", size=64, few=400, many=1_200, bound=0.015)
+            "allocations, in batches",
+            ("--tool=memcheck", "--leak-check=no", "--undef-value-errors=no", "--log-file={report}"),
+            lambda log: int(re.search(r"total heap usage: ([\d,]+) allocs", log)[1].replace(",", "")),
+            size=64, few=400, many=1_200, bound=0.015)
 
     def test_instructions(self):
         """Fails when the way of a request through the server gets longer."""
