@@ -186,6 +186,7 @@ def cpu_seconds(pid):
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
+@unittest.skipIf(sanitizer(), "a sanitizer's time is no cost of a password")
 class Costs(PasswordTestCase):
     """What a client may have the server do, with a HASH of its own, or with a long password."""
 
