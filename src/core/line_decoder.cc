@@ -67,6 +67,7 @@ std::optional<LineDecoder::Line> LineDecoder::held_line() {
 }
 
 void LineDecoder::restore(std::string_view partial, bool skipping) {
+  drop_partial();
   partial_ = partial;
   skipping_ = skipping;
   partial_returned_ = false;

@@ -142,7 +142,7 @@ void Connection::prepare_to_carry(Carry how) {
   attempt([&] {
     if (refused || phase_ == Phase::kLingering) return;  // it is owed nothing but a last word
     // If it is being seen out, what it is owed comes, and no more.
-    if (reads_no_more()) reader_.abandon();
+    if (phase_ == Phase::kEnding) reader_.abandon();
     phase_ = how == Carry::kAsItIs ? Phase::kKept : Phase::kDelivering;
     // Should it end before, then as at a stop.
     if (how == Carry::kDelivered) farewell_ = Farewell::kDelivered;
@@ -229,7 +229,7 @@ bool Connection::complete() const {
 
 // Ends the connection so that the last reply arrives: with a FIN, and without a reset.
 void Connection::finish() {
-  if (reader_.at_end_of_input() && farewell_ != Farewell::kDelivered) {
+  if (reader_.end_was_seen() && farewell_ != Farewell::kDelivered) {
     close(/*broken=*/false);
     return;
   }
@@ -287,7 +287,9 @@ void Connection::update_interest() {
   std::uint32_t wanted = 0;
   if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
   // Whatever else is in the way, it does no harm to be asked again.
-  const bool short_of_memory = room_to_read() == 0 || room_to_admit() == 0;
+  const bool wants_memory = !reads_no_more() || carried_ != nullptr || reader_.may_have_line();
+  const bool short_of_memory =
+      (!reads_no_more() && room_to_read() == 0) || (wants_memory && room_to_admit() == 0);
   if (phase_ != Phase::kLingering && short_of_memory && !std::exchange(starved_, true)) {
     host_.on_starved(*this);
   }
@@ -320,8 +322,8 @@ Connection::Due Connection::next_due() {
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
   // Who is about to be visited may have sent something that was not read yet.
-  const bool idle =
-      !writer_.has_unsent() && writer_.unanswered() == 0 && !has_backlog() && wait_ != Wait::kTurn;
+  const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && carried_ == nullptr &&
+                    !reader_.may_have_line() && wait_ != Wait::kTurn;
   if (idle && !to_be_carried()) {  // who is about to be carried over is not asked to talk
     consider(timeouts.idle, last_activity_, Expiry::kIdle);
   }
@@ -354,6 +356,8 @@ void Connection::on_time(TimeUs now) {
 bool Connection::expire(const Due& due, TimeUs now) {
   if (due.at > now || is_excused(due.expiry)) return false;
   host_.on_expired(*this, due.expiry);
+  // Until its other requests are answered, it is not to keep memory that others wait for.
+  if (phase_ == Phase::kEnding) reader_.forget_half_line();
   return true;
 }
 

@@ -44,12 +44,16 @@ void RequestReader::restore(CarriedConnection& from) {
   kept_.adopt(std::move(from.undecoded));
 }
 
-void RequestReader::abandon() {
+void RequestReader::forget_half_line() {
   drop_decoded();
   std::string whole = kept_.release();
   whole.resize(whole.rfind('\n') + 1);  // npos + 1 is 0
   if (whole.empty() && !decoder_.holding()) decoder_.restore({}, /*skipping=*/false);
   kept_.adopt(std::move(whole));
+}
+
+void RequestReader::abandon() {
+  forget_half_line();
   end_of_input_ = true;
 }
 

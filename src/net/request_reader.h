@@ -19,7 +19,7 @@ class RequestReader {
   // Bytes that were just received; they live in the caller's buffer until keep_rest() is called.
   // Only while nothing undecoded is kept.
   void feed(std::string_view received) { fresh_ = received; }
-  void end_of_input() { end_of_input_ = true; }
+  void end_of_input() { end_of_input_ = end_was_seen_ = true; }
 
   // The next line, as LineDecoder::next; at the end of input the unfinished last one.
   std::optional<LineDecoder::Line> next(std::size_t max_line);
@@ -34,18 +34,23 @@ class RequestReader {
   void restore(CarriedConnection& from);
   std::optional<std::string_view> held_line() const;
 
-  // No more input; a line that has begun and not ended is none.
+  // A line that has begun and not ended will not be completed. Not while next()'s is in use.
+  void forget_half_line();
+  // No more input, either.
   void abandon();
 
   // Bytes that are kept here.
   std::size_t bytes_held() const { return kept_.size() - decoded_ + decoder_.partial().size(); }
 
   bool at_end_of_input() const { return end_of_input_; }
+  // It was the client's, and here: no more of its bytes can come. Not so after abandon(), nor after
+  // a restart, which carries over that there is nothing to read and not why.
+  bool end_was_seen() const { return end_was_seen_; }
   // Bytes or a held line wait to be decoded, so the socket is not to be read.
   bool has_backlog() const { return !kept_.empty() || decoder_.holding(); }
   // A line is here that next() would give, whatever keeps it from being asked.
   bool has_whole_line() const {
-    return decoder_.holding() ||
+    return decoder_.holding() || ends_in_line() ||
            kept_.bytes().substr(decoded_).find('\n') != std::string_view::npos;
   }
   // A line has begun that is not complete.
@@ -53,9 +58,11 @@ class RequestReader {
   // next() may give something now.
   bool has_input() const { return !fresh_.empty() || may_have_line(); }
   // next() may give something without more bytes from the socket.
-  bool may_have_line() const { return has_backlog() || (end_of_input_ && decoder_.mid_line()); }
+  bool may_have_line() const { return has_backlog() || ends_in_line(); }
 
  private:
+  // The end has made a line of what came last.
+  bool ends_in_line() const { return end_of_input_ && decoder_.mid_line(); }
   // Dropping moves what is left, so it waits until the line that points in there is done with.
   void drop_decoded() {
     if (decoded_ > 0) kept_.consume(std::exchange(decoded_, 0));
@@ -66,6 +73,7 @@ class RequestReader {
   std::size_t decoded_ = 0;  // of kept_: bytes of the line returned last, dropped at the next call
   std::string_view fresh_;
   bool end_of_input_ = false;
+  bool end_was_seen_ = false;
 };
 
 }  // namespace pool_server

@@ -128,6 +128,7 @@ void TaskQueue::cancel(ConnectionId connection, RunChain& cancelled) {
 
 void TaskQueue::take_all(std::vector<RunPtr>& runs) {
   const MutexLock lock(mutex_);
+  runs.reserve(runs.size() + tasks_.items());
   while (RunPtr run = tasks_.pop()) runs.push_back(std::move(run));
   room_was_made();
 }
@@ -156,10 +157,15 @@ void TaskQueue::set_capacity(std::size_t capacity) {
   room_was_made();
 }
 
-void TaskQueue::set_wait_limits(TimeUs limit, TimeUs target) {
+StandingWaits TaskQueue::standing_waits(TimeUs target) {
   const MutexLock lock(mutex_);
   StandingWaits waits(target);
   waits.expect_slots(slots_);
+  return waits;
+}
+
+void TaskQueue::set_wait_limits(TimeUs limit, StandingWaits waits) {
+  const MutexLock lock(mutex_);
   wait_limit_ = limit;
   standing_waits_ = std::move(waits);
 }
@@ -167,6 +173,7 @@ void TaskQueue::set_wait_limits(TimeUs limit, TimeUs target) {
 TimeUs TaskQueue::take_expired(TimeUs now, std::vector<RunPtr>& expired) {
   const MutexLock lock(mutex_);
   if (wait_limit_ == 0) return kNever;
+  expired.reserve(expired.size() + tasks_.items());
   const std::size_t before = expired.size();
   const TimeUs oldest = tasks_.take_accepted_by(now - wait_limit_, [&](RunPtr run) {
     run->shed = Run::Shed::kWaitedTooLong;

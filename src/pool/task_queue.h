@@ -75,7 +75,8 @@ class TaskQueue {
   void give_back(std::vector<RunPtr>& runs) PS_EXCLUDES(mutex_);
   // Takes out what `connection` has queued and appends it to `cancelled`.
   void cancel(ConnectionId connection, RunChain& cancelled) PS_EXCLUDES(mutex_);
-  // Takes out everything, in no particular order, and appends it to `runs`.
+  // Takes out everything, in no particular order, and appends it to `runs`. Throws std::bad_alloc,
+  // and has taken nothing then; so does take_expired().
   void take_all(std::vector<RunPtr>& runs) PS_EXCLUDES(mutex_);
   // Wakes a worker for each run that has none. The estimate behind push_all can be wrong.
   Level wake_for_waiting(double estimated_task) PS_EXCLUDES(mutex_);
@@ -84,10 +85,11 @@ class TaskQueue {
   Level level() PS_EXCLUDES(mutex_);
   void set_capacity(std::size_t capacity) PS_EXCLUDES(mutex_);
 
-  // Tasks that wait longer than `limit` µs are not begun any more, and those beyond `target` µs
-  // while the wait is a standing one (see StandingWaits); 0: no such limit. pop() returns them
-  // marked.
-  void set_wait_limits(TimeUs limit, TimeUs target) PS_EXCLUDES(mutex_);
+  // Tasks that wait longer than `limit` µs (0: no such limit) are not begun any more, and those
+  // that `waits` is against. pop() returns them marked.
+  void set_wait_limits(TimeUs limit, StandingWaits waits) PS_EXCLUDES(mutex_);
+  // For that target, with room for all connections that are expected; throws std::bad_alloc.
+  StandingWaits standing_waits(TimeUs target) PS_EXCLUDES(mutex_);
   // Appends the runs that have waited longer than the limit to `expired`, marked. Returns when to
   // look again.
   TimeUs take_expired(TimeUs now, std::vector<RunPtr>& expired) PS_EXCLUDES(mutex_);

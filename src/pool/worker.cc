@@ -374,12 +374,15 @@ void Worker::take_back_if_begun_by(TimeUs begun_by, std::vector<RunPtr>& ended,
   make_room_to_set_apart();
   set_running_apart();
   const auto reserved = static_cast<std::ptrdiff_t>(set_reserved_apart());
-  ended.reserve(ended.size() + ended_.size());
+  ended.reserve(ended.size() + ended_.size() + unbegun_.size());
   unbegun.reserve(unbegun.size() + unbegun_.size());
   std::move(ended_.begin(), ended_.end(), std::back_inserter(ended));
   ended_.clear();
   const auto kept = unbegun_.end() - reserved;
-  std::move(std::make_reverse_iterator(kept), unbegun_.rend(), std::back_inserter(unbegun));
+  for (auto run = std::make_reverse_iterator(kept); run != unbegun_.rend(); ++run) {
+    // What was shed when it was popped is answered, and not queued a second time.
+    ((*run)->shed == Run::Shed::kNo ? unbegun : ended).push_back(std::move(*run));
+  }
   unbegun_.erase(unbegun_.begin(), kept);
 }
 

@@ -81,17 +81,16 @@ void Drain::ask_for_stop(const SignalFd::Signal& signal) {
 
 void Drain::begin_if_asked() {
   if (!begin_asked_) return;
-  DrainHost::Begun begun;
   try {
-    begun = host_.begin_drain(asked());
-    hasten(asked_at_ > kNever - begun.time ? kNever : asked_at_ + begun.time);
+    if (!begun_) begun_ = host_.begin_drain(asked());
+    hasten(asked_at_ > kNever - begun_->time ? kNever : asked_at_ + begun_->time);
   } catch (const std::bad_alloc&) {
     // It is done anew by the next round: a stop is not forgotten, nor waited for without an end.
     if (loop_.now() - asked_at_ < kPatienceWithoutMemory) throw;
     throw NoMemoryToStop();
   }
   begin_asked_ = false;
-  if (!for_failure_) tell("stopping", asked_by_, begun.what);
+  if (!for_failure_) tell("stopping", asked_by_, begun_->what);
 }
 
 DrainHost::Asked Drain::asked() const {

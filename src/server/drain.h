@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "core/lifecycle.h"
@@ -88,6 +89,7 @@ class Drain final : public EventSource {
   TimeUs successor_until_ = 0;  // until then, a stop is one half of a restart,
   TimeUs stop_until_ = 0;       // ... or is none
   bool begin_asked_ = false;
+  std::optional<DrainHost::Begun> begun_;
   TimeUs asked_at_ = 0;
   bool for_failure_ = false;
   SignalFd::Signal asked_by_;

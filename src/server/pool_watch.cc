@@ -45,24 +45,34 @@ bool PoolWatch::collect(TimeUs now) {
   return came_back;
 }
 
-TimeUs PoolWatch::inspect(TimeUs now, bool submitted) {
-  if (submitted) inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
+void PoolWatch::on_submitted(TimeUs now) {
+  inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
+}
+
+// What runs and what waits may be overdue by the new limits, or no longer.
+void PoolWatch::reconfigure() {
+  inspect_at_ = 0;
+}
+
+TimeUs PoolWatch::inspect(TimeUs now) {
   if (admission_.outstanding() == 0) inspect_at_ = kNever;
   if (now < inspect_at_) return inspect_at_;
   const unsigned max_stuck = options_.max_stuck_workers == Options::kAsWorkers
                                  ? options_.max_workers
                                  : options_.max_stuck_workers;
   const TimeUs least_grace = options_.in_processes() ? options_.kill_grace + kProcessMargin : 0;
+  // What waits behind a long task may be put into the queue again, by a look that fails later, too.
+  admission_.forget_room();
   pool_.inspect(
       now,
       {.task_timeout = options_.task_timeout, .max_stuck = max_stuck, .least_grace = least_grace},
       admission_.outstanding(), admission_.estimated_task(), inspection_);
-  admission_.forget_room();  // what waited behind a long task may be in the queue again
-  inspect_at_ = inspection_.look_again_at;
   const bool answers = !inspection_.overdue.empty() || !inspection_.ended.empty();
   answer_overdue(now);
   report_stuck();
   deliver(inspection_.ended);
+  // Last: a look that failed for want of memory, or what it found and was not told, is due still.
+  inspect_at_ = inspection_.look_again_at;
   return answers ? now : inspect_at_;
 }
 

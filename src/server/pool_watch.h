@@ -24,8 +24,12 @@ class PoolWatch {
   // End of round, last: delivers what has come back. True: there was something, and more may come;
   // otherwise the next completion wakes the loop.
   bool collect(TimeUs now);
-  // End of round. `submitted`: work was handed out. Returns when to come again.
-  TimeUs inspect(TimeUs now, bool submitted);
+  // Work was handed out.
+  void on_submitted(TimeUs now);
+  // End of round. Returns when to come again.
+  TimeUs inspect(TimeUs now);
+  // The limits on time have changed.
+  void reconfigure();
 
   // No worker can make progress any more.
   bool pool_is_stuck() const { return pool_is_stuck_; }

@@ -80,7 +80,7 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
                                                   drain_.begin_for_failure();
                                                 });
   }
-  configure_queue();
+  configure_queue(pool_.queue().standing_waits(options_.queue_target));
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
   clients_.listen(std::move(sockets.listeners));
   check_descriptors(sockets.handovers.size());
@@ -184,12 +184,12 @@ TimeUs Server::finish_round(TimeUs now) {
   clients_.visit_readable();
   drain_.begin_if_asked();
   clients_.give_turns();
-  const bool submitted = admission_.submit(now);
+  if (admission_.submit(now)) watch_.on_submitted(now);
   router_.tell_stats();
   clients_.settle();
   clients_.reap();
   if (std::exchange(reload_requested_, false)) reload();
-  const TimeUs next_inspection = watch_.inspect(now, submitted);
+  const TimeUs next_inspection = watch_.inspect(now);
   housekeeping_.tick(now);
   const bool came_back = watch_.collect(now);
   // A restart is the only way on; whoever started the server hears of it by its exit status.
@@ -291,11 +291,13 @@ void Server::take_over(Options wanted) {
   const bool same_kind = options_.program.empty() == wanted.program.empty();
   Options next = options_;
   apply_reloadable(std::move(wanted), next);
+  StandingWaits waits = pool_.queue().standing_waits(next.queue_target);
   if (children_ != nullptr && same_kind) children_->replace(next);
   options_ = std::move(next);
   longest_reply_ = longest_reply_of(options_);
   log::set_level(options_.log_level);
-  configure_queue();
+  configure_queue(std::move(waits));
+  watch_.reconfigure();
   housekeeping_.reconfigure();
   admission_.forget_room();
   clients_.reconfigure();
@@ -315,9 +317,9 @@ void Server::check_descriptors(std::size_t ending) {
                   limit, limit + missing));
 }
 
-void Server::configure_queue() {
+void Server::configure_queue(StandingWaits waits) {
   pool_.queue().set_capacity(options_.queue_capacity);
-  pool_.queue().set_wait_limits(options_.queue_timeout, options_.queue_target);
+  pool_.queue().set_wait_limits(options_.queue_timeout, std::move(waits));
 }
 
 void Server::start_reporting(StartingSockets& sockets, const HttpModule* http) {

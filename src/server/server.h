@@ -69,7 +69,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   // Throws std::runtime_error when the limit of descriptors leaves none for a client, `ending` of
   // those that are open aside.
   void check_descriptors(std::size_t ending);
-  void configure_queue();
+  void configure_queue(StandingWaits waits);
   End end_cut_short(bool all_kept);
   void reload();
   void take_over(Options wanted);

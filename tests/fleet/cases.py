@@ -168,7 +168,8 @@ def gone(tally, at, when, row, soon):
     row.require(theirs.connections, "no client was there")
     whole = [each for each in theirs.connections if each["how"] == "finished"]
     row.require(not whole, f"{len(whole)} connections to it seem to go on")
-    strangers = broken.of("steady").where(lambda each: each not in theirs.connections)
+    # Who comes back while it dies may be given to it once more: the balancer cannot know.
+    strangers = broken.of("steady").where(lambda each: each["began"] < begin and each not in theirs.connections)
     row.require(not strangers.connections, f"connections of others broke: {strangers.told()}")
     late = broken.where(lambda each: each["began"] > end)
     row.require(not late.connections, f"{len(late.connections)} newcomers were not served: {late.told()}")

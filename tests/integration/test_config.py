@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import BINARY, RUNTIME_ERROR, USAGE_ERROR, ServerTestCase, clean_environment, run_to_end, sanitizer
 from strace import require_strace
-from timing import PATIENCE, SLOWDOWN, wait_until
+from timing import PATIENCE, SLOWDOWN, let_pass, wait_until
 
 UNIT = Path(__file__).parents[2] / "packaging/systemd/pool-server.service.in"
 # What systemd's @default lets every process do, as far as it may be seen here.
@@ -190,6 +190,21 @@ class WhatAReloadSets(ConfigTestCase):
         self.assertEqual(client.ask("sleep 60000"), "ERROR: timed out after 100 ms")
         self.assertEqual(idle.rest(), ["ERROR: idle for too long"])
         self.assertEqual(slow.rest(), ["ERROR: request not completed in time"])
+
+    def test_times_of_what_is_under_way(self):
+        """Fails when the limits of a reload reach what runs or waits only once there is something else to do."""
+        server = self.start_with("workers=1\n")
+        busy, waiting = self.connect(server), self.connect(server)
+        busy.send("sleep 60000")
+        server.wait_for_stats(lambda s: s["active_workers"] == 1, "the worker is busy")
+        waiting.send("echo x")
+        server.wait_for_stats(lambda s: s["queue_depth"] == 1, "the other one waits")
+        let_pass(0.2)  # nothing more happens by itself
+        self.set(server, "workers=1\nqueue-timeout=100ms\n")
+        self.assertEqual(waiting.line(), "ERROR: waited too long")
+        let_pass(0.2)
+        self.set(server, "workers=1\ntask-timeout=100ms\n")
+        self.assertEqual(busy.line(), "ERROR: timed out after 100 ms")
 
     def test_sizes(self):
         """Fails when a reload does not set how long a line may be, or how many clients and workers there are."""

@@ -32,16 +32,24 @@ class CutShort(RestartTestCase):
             self.assert_ended(client, [*(slept(1500 + index) for index in range(3)), "ERROR: empty request",
                                        "ERROR: task failed", f"result: late {number}"])
 
-    def test_a_client_that_is_being_seen_out(self):
-        """Fails when a restart loses the requests of a client whose end has been decided, or takes up its half line."""
+    def assert_seen_out(self, sends_more):
         self.start_next("--line-timeout=200ms")
         client = self.meet()
         client.send_bytes(b"sleep 2000\nhalf a li")
         self.server.wait_for_stats(lambda stats: stats["slow_lines"] == 1, "its line took too long")
+        client.send_bytes(sends_more)
         self.end()
         self.assertRegex(self.server.log(), "handed over [12] connections with 1 requests")
         self.start_next()
         self.assert_ended(client, [slept(2000), "ERROR: request not completed in time"])
+
+    def test_a_client_that_is_being_seen_out(self):
+        """Fails when a restart loses the requests of a client whose end has been decided, or takes up its half line."""
+        self.assert_seen_out(b"")
+
+    def test_a_client_that_is_being_seen_out_and_goes_on(self):
+        """Fails when the connection of such a client ends by a reset, which may take its replies along."""
+        self.assert_seen_out(b"ne\necho x\n")
 
     def test_again_and_again(self):
         """Fails when what was carried over once is not carried over a second time, or counters fall back."""

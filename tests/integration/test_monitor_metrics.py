@@ -74,18 +74,20 @@ class Metrics(MonitorMixin, ServerTestCase):
         """Fails when a bucket counts what is longer than its limit, or buckets, sum and count contradict."""
         server = self.start_monitored("--workers=1")
         client = self.connect(server)
-        client.send(*["sleep 20"] * 3, "sleep 70", "echo x")
-        client.lines(5)
+        client.send(*["sleep 20"] * 8, "sleep 70", "echo x")
+        client.lines(10)
         values = self.values()
         def bucket(limit):
             return values[f'pool_server_run_seconds_bucket{{le="{limit}"}}']
-        self.assertEqual(bucket("0.016384"), 1)
-        self.assertEqual((bucket("0.032768"), bucket("0.131072"), bucket("+Inf")), (4, 5, 5))
-        self.assertEqual(values["pool_server_run_seconds_count"], 5)
-        self.assertAlmostEqual(values["pool_server_run_seconds_sum"], 0.13, delta=0.02 * SLOWDOWN)
+        # On a busy machine each may take longer, but not all of them, and none takes less.
+        self.assertLessEqual(bucket("0.016384"), 1)
+        self.assertIn(bucket("0.032768"), range(1, 10))
+        self.assertEqual(bucket("+Inf"), 10)
+        self.assertEqual(values["pool_server_run_seconds_count"], 10)
+        self.assertAlmostEqual(values["pool_server_run_seconds_sum"], 8 * 0.02 + 0.07, delta=0.05 * SLOWDOWN)
         counts = [value for name, value in values.items() if name.startswith("pool_server_wait_seconds_bucket")]
         self.assertEqual(counts, sorted(counts))
-        self.assertGreater(values["pool_server_wait_seconds_sum"], 0.02 + 0.04 + 0.06)
+        self.assertGreater(values["pool_server_wait_seconds_sum"], 0.02 + 0.04 + 0.06 + 0.08)
 
     def test_what_was_shed_and_sent(self):
         """Fails when a refused request is not counted under its reason, or bytes are not counted."""

@@ -6,6 +6,7 @@ import random
 import re
 import string
 import subprocess
+import unittest
 
 from harness import BINARY, USAGE_ERROR, ServerTestCase, sanitizer
 from timing import wait_until

@@ -126,6 +126,33 @@ TEST_CASE_FIXTURE(Fixture, "restart: an idle client waits to be carried, and ask
   CHECK(hears("result: hello\n"));
 }
 
+TEST_CASE_FIXTURE(Fixture, "restart: who is prepared once more keeps the line that has begun") {
+  client.send("1\nbeg");
+  REQUIRE(asked(before, 1));
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
+  FakeHost after(driver);
+  restart(after);
+  client.send("un\n");
+  REQUIRE(asked(after, 2));
+  CHECK(after.requests[1].text == "begun");
+  after.answer_all();
+  CHECK(hears("result: 1\nresult: begun\n"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "restart: who reads no more does not wait for memory to read with") {
+  before.memory().set_limit(1000, 1000);
+  client.send("half a line");
+  CHECK(driver.run_until([&] { return before.received > 0; }));
+  MemoryBudget::Account others;
+  before.memory().open(others);
+  before.memory().set(others, 0, 1000);
+  connection().prepare_to_carry(Connection::Carry::kDelivered);
+  driver.run_rounds(2);
+  CHECK(before.starved.empty());
+  before.memory().close(others);
+}
+
 TEST_CASE_FIXTURE(Fixture,
                   "restart: the rest of a line that is too long is skipped afterwards too") {
   client.send(std::string(2 * before.longest_line, 'x'));

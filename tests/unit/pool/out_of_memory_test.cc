@@ -66,10 +66,10 @@ TEST_CASE("completion queue: posting takes no memory") {
 
 TEST_CASE("task queue: popping takes no memory for slots that were expected") {
   TaskQueue queue(10);
-  queue.set_wait_limits(/*limit=*/0, /*target=*/1'000);
+  queue.set_wait_limits(/*limit=*/0, queue.standing_waits(/*target=*/1'000));
   queue.expect_slots(5'000);
   SUBCASE("and a target set later") {
-    queue.set_wait_limits(0, 2'000);
+    queue.set_wait_limits(0, queue.standing_waits(2'000));
   }
   REQUIRE(queue.push(task(1, "", /*slot=*/4'999)));
   std::atomic<std::size_t> popped = 0;
@@ -87,6 +87,34 @@ TEST_CASE("task queue: popping takes no memory for slots that were expected") {
     queue.close();
   }
   CHECK(popped == 1);
+}
+
+TEST_CASE("task queue: memory that runs out as runs are taken out loses none") {
+  bool came = true;
+  int count = 1;
+  for (; came && count < 50; ++count) {
+    CAPTURE(count);
+    TaskQueue queue(10);
+    queue.set_wait_limits(/*limit=*/1'000, queue.standing_waits(/*target=*/0));
+    for (std::uint64_t number = 0; number < 8; ++number) {
+      RunPtr each = task(number);
+      each->accepted_at = number < 4 ? 0 : 1'000'000;
+      REQUIRE(queue.push(std::move(each)));
+    }
+    std::vector<RunPtr> out;
+    {
+      const OneFailure failure(count);
+      try {
+        (void)queue.take_expired(/*now=*/5'000, out);
+        queue.take_all(out);
+      } catch (const std::bad_alloc&) {
+      }
+      came = failure.came();
+    }
+    CHECK(tasks_in(out) + queue.level().depth == 8);
+  }
+  CHECK(count < 50);
+  CHECK(count > 2);
 }
 
 TEST_CASE(

@@ -151,6 +151,25 @@ TEST_CASE("runs: a restart gets of a run what has not begun, and a copy of what 
   CHECK(copies.front()->connection.slot == 4);
 }
 
+TEST_CASE("runs: what was shed behind a long task is answered, and not queued once more") {
+  Fixture fixture(1);
+  constexpr TimeUs kLimit = 10'000'000;
+  fixture.pool.queue().set_wait_limits(kLimit, fixture.pool.queue().standing_waits(0));
+  std::vector<RunPtr> both;
+  both.push_back(run_of(1, {"wait", "wait"}, /*slot=*/4));
+  both.push_back(run_of(3, {"late"}, /*slot=*/5));
+  const TimeUs now = monotonic_now();
+  both[0]->accepted_at = now;
+  both[1]->accepted_at = now - 2 * kLimit;
+  fixture.pool.queue().push_all(both, /*estimated_task=*/1, now);
+  REQUIRE(runs_now(fixture.pool, 1));
+  std::vector<RunPtr> ended;
+  std::vector<RunPtr> undone;
+  fixture.pool.surrender(ended, undone);
+  CHECK(numbers_of(undone) == Numbers{2});
+  CHECK(numbers_of(ended) == Numbers{3});
+}
+
 TEST_CASE("runs: a client that left: the task that runs is stopped, those after it start so") {
   Fixture fixture(1);
   push(fixture.pool, run_of(1, {"until-stopped", "stopped?"}, /*slot=*/4));

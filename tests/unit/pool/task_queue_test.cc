@@ -222,7 +222,7 @@ TEST_CASE("task queue: tasks that have waited beyond the limit are marked, or ta
   CHECK(queue.take_expired(kNever, expired) == kNever);  // no limit
   CHECK(expired.empty());
 
-  queue.set_wait_limits(/*limit=*/1'000, /*target=*/0);
+  queue.set_wait_limits(/*limit=*/1'000, queue.standing_waits(/*target=*/0));
   CHECK(queue.take_expired(999, expired) > 999);
   CHECK(expired.empty());
   const TimeUs again = queue.take_expired(1'001, expired);
@@ -256,7 +256,7 @@ TEST_CASE("task queue: everything can be taken out") {
 
 TEST_CASE("R1: room that expired tasks leave lets a pusher go on") {
   TaskQueue queue(1);
-  queue.set_wait_limits(/*limit=*/1'000, /*target=*/0);
+  queue.set_wait_limits(/*limit=*/1'000, queue.standing_waits(/*target=*/0));
   fill(queue, 0, 1);
   std::vector<RunPtr> expired;
   BlockedCall push([&] { (void)queue.push(task(1)); });

@@ -4,8 +4,10 @@
 
 #include <csignal>
 #include <new>
+#include <optional>
 #include <vector>
 
+#include "support/failing_new.h"
 #include "support/loop_driver.h"
 #include "support/signal_mask.h"
 
@@ -30,6 +32,7 @@ struct Fixture : DrainHost {
     if (tries++ == 0) memory_at_ = now + without_memory_for;
     if (now < memory_at_) throw std::bad_alloc();
     begun.push_back(asked);
+    if (fails_when_begun) none.emplace(0U, FailingNew::Then::kRecovers);
     return {.time = time_to_drain, .what = "draining"};
   }
   void request_reload() override { ++reloads; }
@@ -39,8 +42,11 @@ struct Fixture : DrainHost {
     try {
       drain.begin_if_asked();
     } catch (const std::bad_alloc&) {
+      none.reset();
+      ++failures;
       return;
     }
+    none.reset();
     drain.tick(work_left);
   }
   // Sends these, in one go, and lets the loop read them.
@@ -55,6 +61,9 @@ struct Fixture : DrainHost {
   const bool all_are_announced;
   TimeUs time_to_drain = kHour;
   TimeUs without_memory_for = 0;  // from the first try on
+  bool fails_when_begun = false;
+  std::optional<FailingNew> none;
+  int failures = 0;
   bool work_left = true;
   int tries = 0;
   std::vector<Asked> begun;
@@ -159,6 +168,16 @@ TEST_CASE_FIXTURE(Fixture, "drain: without memory it begins when there is some")
   CHECK(begun == std::vector{Asked::kRestart});
   CHECK(tries > 1);
   CHECK(drain.draining());
+}
+
+TEST_CASE_FIXTURE(Fixture, "drain: it begins once, though there is no memory for its end") {
+  fails_when_begun = true;
+  send({SIGUSR1, SIGTERM});
+  CHECK(driver.run_until([this] { return failures == 1; }));
+  driver.run_rounds(2);
+  CHECK(begun == std::vector{Asked::kRestart});
+  work_left = false;
+  CHECK(is_over());
 }
 
 TEST_CASE_FIXTURE(Fixture, "drain: its time counts from the signal, however late it begins") {

@@ -28,12 +28,12 @@ std::vector<std::string> texts_of(const std::vector<RunPtr>& runs) {
 
 TEST_CASE("pool watch: there is nothing to look after while nothing is under way") {
   FrontDesk desk(options_with(0));
-  CHECK(desk.watch.inspect(monotonic_now(), /*submitted=*/false) == kNever);
+  CHECK(desk.watch.inspect(monotonic_now()) == kNever);
   Client client = desk.connect();
   client.send("a\n");
   CHECK(desk.hears(client, "result: a\n"));
   CHECK(desk.watch.at_work() == 0);
-  CHECK(desk.watch.inspect(monotonic_now(), /*submitted=*/false) == kNever);
+  CHECK(desk.watch.inspect(monotonic_now()) == kNever);
 }
 
 TEST_CASE("pool watch: what was handed out is looked after soon, and not at once") {
@@ -44,11 +44,24 @@ TEST_CASE("pool watch: what was handed out is looked after soon, and not at once
   CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
   CHECK(desk.watch.at_work() == 1);
   const TimeUs now = monotonic_now();
-  const TimeUs at = desk.watch.inspect(now, /*submitted=*/true);
+  desk.watch.on_submitted(now);
+  const TimeUs at = desk.watch.inspect(now);
   CHECK(at > now);
   CHECK(at <= now + 1'000);
-  CHECK(desk.watch.inspect(now, /*submitted=*/false) == at);
-  CHECK(desk.watch.inspect(at, /*submitted=*/false) == kNever);  // it runs, and may
+  CHECK(desk.watch.inspect(now) == at);
+  CHECK(desk.watch.inspect(at) == kNever);  // it runs, and may
+}
+
+TEST_CASE("pool watch: a time-out that is set while a task runs is that task's, too") {
+  FrontDesk desk(options_with(0));
+  Client client = desk.connect();
+  client.send("until-stopped\n");
+  CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
+  // All is settled: there is nothing to look for.
+  CHECK(desk.watch.inspect(monotonic_now() + 1'000'000) == kNever);
+  desk.options.task_timeout = 5'000;
+  desk.watch.reconfigure();
+  CHECK(desk.hears(client, "ERROR: timed out after 5 ms\n"));
 }
 
 TEST_CASE("pool watch: an overdue task is answered once, and its worker is told to stop") {
@@ -73,8 +86,9 @@ TEST_CASE("pool watch: an overdue task is not waited for, though it is not over"
   client.send("wait\n");
   CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
   const TimeUs late = monotonic_now() + 6'000;
-  CHECK(desk.watch.inspect(late, /*submitted=*/true) > late);                    // not due yet
-  CHECK(desk.watch.inspect(late + 1'000, /*submitted=*/false) == late + 1'000);  // as it answers
+  desk.watch.on_submitted(late);
+  CHECK(desk.watch.inspect(late) > late);                   // not due yet
+  CHECK(desk.watch.inspect(late + 1'000) == late + 1'000);  // as it answers
   CHECK(desk.watch.at_work() == 0);
   CHECK(desk.admission.outstanding() == 1);
   CHECK(desk.hears(client, "ERROR: timed out after 5 ms\n"));

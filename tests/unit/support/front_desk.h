@@ -70,11 +70,11 @@ struct FrontDesk final : EventSource {
     const TimeUs now = driver.loop.now();
     clients.visit_readable();
     clients.give_turns();
-    const bool submitted = admission.submit(now);
+    if (admission.submit(now) && inspects) watch.on_submitted(now);
     router.tell_stats();
     clients.settle();
     clients.reap();
-    if (inspects) watch.inspect(now, submitted);
+    if (inspects) watch.inspect(now);
     watch.collect(now);
   }
 
