@@ -1,9 +1,12 @@
 """Runs test classes against a binary: run.py BINARY MODULE[.CLASS[.METHOD]]...
 
 Exit status 0 if all passed, 1 if one failed, 77 if every test was skipped; each skip is told with its reason.
+At a SIGTERM, which ends a test that takes too long, it tells where each thread is.
 """
 
+import faulthandler
 import os
+import signal
 import sys
 import unittest
 from pathlib import Path
@@ -29,6 +32,7 @@ class Result(unittest.TextTestResult):
 
 def main():
     binary, *names = sys.argv[1:]
+    faulthandler.register(signal.SIGTERM, file=sys.stdout, chain=True)
     os.environ["POOL_SERVER_BINARY"] = str(Path(binary).resolve(strict=True))
     sys.path.insert(0, str(Path(__file__).parent))
     suite = unittest.defaultTestLoader.loadTestsFromNames(names)

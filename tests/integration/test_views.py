@@ -41,7 +41,8 @@ class Listener:
                     return
                 self._connections.append(connection)
                 threading.Thread(target=self._behave, args=(behave, connection), daemon=True).start()
-        threading.Thread(target=accept, daemon=True).start()
+        self._thread = threading.Thread(target=accept, daemon=True)
+        self._thread.start()
 
     @staticmethod
     def _behave(behave, connection):
@@ -51,6 +52,9 @@ class Listener:
             pass  # the other end has had enough
 
     def close(self):
+        # Closing alone does not wake who waits in accept(), and might find it in that of another socket by then.
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._socket.close()
         for connection in self._connections:
             connection.close()
