@@ -356,8 +356,11 @@ void Connection::on_time(TimeUs now) {
 bool Connection::expire(const Due& due, TimeUs now) {
   if (due.at > now || is_excused(due.expiry)) return false;
   host_.on_expired(*this, due.expiry);
-  // Until its other requests are answered, it is not to keep memory that others wait for.
-  if (phase_ == Phase::kEnding) reader_.forget_half_line();
+  // While it is being seen out, it is not to keep memory that others wait for.
+  if (phase_ == Phase::kEnding && !closed()) {
+    reader_.forget_half_line();
+    settle_account();
+  }
   return true;
 }
 

@@ -173,7 +173,8 @@ void TaskQueue::set_wait_limits(TimeUs limit, StandingWaits waits) {
 TimeUs TaskQueue::take_expired(TimeUs now, std::vector<RunPtr>& expired) {
   const MutexLock lock(mutex_);
   if (wait_limit_ == 0) return kNever;
-  expired.reserve(expired.size() + tasks_.items());
+  const std::size_t most = expired.size() + tasks_.items();
+  if (most > expired.capacity()) expired.reserve(std::max(most, 2 * expired.capacity()));
   const std::size_t before = expired.size();
   const TimeUs oldest = tasks_.take_accepted_by(now - wait_limit_, [&](RunPtr run) {
     run->shed = Run::Shed::kWaitedTooLong;

@@ -106,7 +106,11 @@ void ThreadPool::inspect(TimeUs now, const Patience& patience, std::size_t outst
     cut_taken_back();
     queue_->give_back(taken_back_);
   }
-  found.look_again_by(queue_->take_expired(now, found.ended));
+  try {
+    found.look_again_by(queue_->take_expired(now, found.ended));
+  } catch (const std::bad_alloc&) {  // they wait a little longer, and what has ended does not
+    found.look_again_by(now + kLong);
+  }
 
   // Until every task is either running or queued behind workers that all run one, something is in
   // transit: popped, about to be posted, or waiting for a worker that is about to wake.

@@ -253,6 +253,17 @@ TEST_CASE("clients: who does not complete a line in time hears so") {
   CHECK(desk.counters.idle_closed == 0);
 }
 
+TEST_CASE("clients: who is seen out keeps no memory for a line that it did not complete") {
+  Options options = one_worker();
+  options.line_timeout = 20'000;
+  FrontDesk desk(options);
+  Client slow = desk.connect();
+  slow.send(std::string(3'000, 'x'));
+  CHECK(desk.hears(slow, "ERROR: request not completed in time\n"));
+  REQUIRE(desk.connections.open() == 1);      // it may read the end of it yet
+  CHECK(desk.clients.memory().held() < 100);  // what it was told
+}
+
 TEST_CASE("clients: who does not read its replies is cut off") {
   Options options = one_worker();
   options.send_timeout = 50'000;
