@@ -223,8 +223,8 @@ void Connection::close(bool broken) {
 // Nothing more will come in, and nothing is owed.
 bool Connection::complete() const {
   const bool input_done = reader_.at_end_of_input() || phase_ == Phase::kEnding;
-  return input_done && carried_ == nullptr && !reader_.may_have_line() && !waits_for_room() &&
-         writer_.unanswered() == 0 && !writer_.has_unsent();
+  return input_done && !may_have_request() && !waits_for_room() && writer_.unanswered() == 0 &&
+         !writer_.has_unsent();
 }
 
 // Ends the connection so that the last reply arrives: with a FIN, and without a reset.
@@ -287,7 +287,7 @@ void Connection::update_interest() {
   std::uint32_t wanted = 0;
   if (phase_ == Phase::kLingering || may_read()) wanted |= EPOLLIN;
   // Whatever else is in the way, it does no harm to be asked again.
-  const bool wants_memory = !reads_no_more() || carried_ != nullptr || reader_.may_have_line();
+  const bool wants_memory = !reads_no_more() || may_have_request();
   const bool short_of_memory =
       (!reads_no_more() && room_to_read() == 0) || (wants_memory && room_to_admit() == 0);
   if (phase_ != Phase::kLingering && short_of_memory && !std::exchange(starved_, true)) {
@@ -322,8 +322,8 @@ Connection::Due Connection::next_due() {
     consider(timeouts.line, line_since_, Expiry::kLine);
   }
   // Who is about to be visited may have sent something that was not read yet.
-  const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && carried_ == nullptr &&
-                    !reader_.may_have_line() && wait_ != Wait::kTurn;
+  const bool idle = !writer_.has_unsent() && writer_.unanswered() == 0 && !may_have_request() &&
+                    wait_ != Wait::kTurn;
   if (idle && !to_be_carried()) {  // who is about to be carried over is not asked to talk
     consider(timeouts.idle, last_activity_, Expiry::kIdle);
   }

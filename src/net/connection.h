@@ -208,6 +208,7 @@ class Connection final : public EventSource, private Timer {
   void settle_account();
   std::size_t memory_to_admit() const { return host_.memory().room_to_admit(account_); }
   bool has_backlog() const;
+  bool may_have_request() const;
   bool may_read();
   bool receive_input();
   void get_ready(Ready how);

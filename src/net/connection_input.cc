@@ -27,13 +27,18 @@ ConnectionLoad Connection::load() {
 
 // There is something to admit without reading, and nothing in its way.
 bool Connection::may_admit_more() {
-  return !waits_for_room() && !admits_no_more() &&
-         (carried_ != nullptr || reader_.may_have_line()) && may_admit(load(), host_.limits());
+  return !waits_for_room() && !admits_no_more() && may_have_request() &&
+         may_admit(load(), host_.limits());
 }
 
 // Received or carried over, and not admitted: its turn comes before the socket's.
 bool Connection::has_backlog() const {
   return carried_ != nullptr || reader_.has_backlog();
+}
+
+// Something is left to admit without reading.
+bool Connection::may_have_request() const {
+  return carried_ != nullptr || reader_.may_have_line();
 }
 
 bool Connection::may_read() {

@@ -41,11 +41,11 @@ bool PoolWatch::collect(TimeUs now) {
   const bool came_back = completions_.take_or_sleep(ended_);
   deliver(ended_);
   // Their workers have taken more by now, perhaps a batch on a wrong estimate.
-  if (came_back) inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
+  if (came_back) inspect_soon(now);
   return came_back;
 }
 
-void PoolWatch::on_submitted(TimeUs now) {
+void PoolWatch::inspect_soon(TimeUs now) {
   inspect_at_ = std::min(inspect_at_, now + kInspectSoon);
 }
 

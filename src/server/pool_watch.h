@@ -24,8 +24,8 @@ class PoolWatch {
   // End of round, last: delivers what has come back. True: there was something, and more may come;
   // otherwise the next completion wakes the loop.
   bool collect(TimeUs now);
-  // Work was handed out.
-  void on_submitted(TimeUs now);
+  // Work was handed out, or taken.
+  void inspect_soon(TimeUs now);
   // End of round. Returns when to come again.
   TimeUs inspect(TimeUs now);
   // The limits on time have changed.

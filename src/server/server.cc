@@ -184,7 +184,7 @@ TimeUs Server::finish_round(TimeUs now) {
   clients_.visit_readable();
   drain_.begin_if_asked();
   clients_.give_turns();
-  if (admission_.submit(now)) watch_.on_submitted(now);
+  if (admission_.submit(now)) watch_.inspect_soon(now);
   router_.tell_stats();
   clients_.settle();
   clients_.reap();

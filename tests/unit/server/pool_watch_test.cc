@@ -44,7 +44,7 @@ TEST_CASE("pool watch: what was handed out is looked after soon, and not at once
   CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
   CHECK(desk.watch.at_work() == 1);
   const TimeUs now = monotonic_now();
-  desk.watch.on_submitted(now);
+  desk.watch.inspect_soon(now);
   const TimeUs at = desk.watch.inspect(now);
   CHECK(at > now);
   CHECK(at <= now + 1'000);
@@ -86,7 +86,7 @@ TEST_CASE("pool watch: an overdue task is not waited for, though it is not over"
   client.send("wait\n");
   CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
   const TimeUs late = monotonic_now() + 6'000;
-  desk.watch.on_submitted(late);
+  desk.watch.inspect_soon(late);
   CHECK(desk.watch.inspect(late) > late);                   // not due yet
   CHECK(desk.watch.inspect(late + 1'000) == late + 1'000);  // as it answers
   CHECK(desk.watch.at_work() == 0);

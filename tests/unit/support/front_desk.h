@@ -70,7 +70,7 @@ struct FrontDesk final : EventSource {
     const TimeUs now = driver.loop.now();
     clients.visit_readable();
     clients.give_turns();
-    if (admission.submit(now) && inspects) watch.on_submitted(now);
+    if (admission.submit(now) && inspects) watch.inspect_soon(now);
     router.tell_stats();
     clients.settle();
     clients.reap();
