@@ -247,7 +247,8 @@ class Top(ViewsTestCase):
 
     def test_all_of_it_in_80_by_24(self):
         """Fails if one of the parts has no place on the smallest screen, or lines of it are broken."""
-        terminal = self.show(self.busy().address, "WORKERS")
+        terminal = self.show(self.busy().address, "q quit")  # the last line, which comes last
+        terminal.wait_for("WORKERS")
         screen = terminal.screen()
         self.assertEqual(len(screen), 24)
         self.assertRegex(screen[0], r"^pool-server digest  serving +0\.1\.0, process 123, up 2 h 1 min, 2 restarts$")
@@ -389,6 +390,7 @@ class Top(ViewsTestCase):
         mock.state = evil_state
         terminal = self.show(mock.address, "CLIENT")
         terminal.wait_for("?]2;owned??[2J?31m????")
+        terminal.wait_for("q quit")  # the last line, which comes last
         self.assertNotEqual(terminal.get("pane_title"), "owned")
         screen = terminal.screen()
         self.assertEqual(screen[23].rstrip(), "sort by w work   r requests   f in flight   q quit")

@@ -11,11 +11,11 @@
 namespace pool_server {
 namespace {
 
-class Item : public Deadline {};
+class Timed : public Deadline {};
 
 TEST_CASE("deadline queue: behaves like a sorted map") {
   std::mt19937 random(4);
-  std::array<Item, 50> items;
+  std::array<Timed, 50> items;
   DeadlineQueue queue;
   std::map<const Deadline*, TimeUs> model;
   const auto earliest = [&] {
@@ -24,7 +24,7 @@ TEST_CASE("deadline queue: behaves like a sorted map") {
     return time;
   };
   for (int step = 0; step < 30'000; ++step) {
-    Item& item = items[random() % items.size()];
+    Timed& item = items[random() % items.size()];
     const auto time = static_cast<TimeUs>(random() % 100);
     switch (random() % 4) {
       case 0:
@@ -55,7 +55,7 @@ TEST_CASE("deadline queue: behaves like a sorted map") {
 }
 
 TEST_CASE("deadline queue: what is due now is due, what is due later is not") {
-  Item item;
+  Timed item;
   DeadlineQueue queue;
   CHECK(queue.earliest() == kNever);
   CHECK(queue.pop_due(kNever) == nullptr);
@@ -67,13 +67,13 @@ TEST_CASE("deadline queue: what is due now is due, what is due later is not") {
 
 TEST_CASE("deadline queue: with room reserved, arming needs no memory") {
   // Fails when a reload, which re-arms the timers of all connections, could end half way.
-  std::array<Item, 100> items;
+  std::array<Timed, 100> items;
   DeadlineQueue queue;
   queue.arm(items[0], 7);
   queue.reserve(items.size() - 1);
   const FailingNew memory(0, FailingNew::Then::kStaysOut);
   TimeUs at = 50;
-  for (Item& item : items) queue.arm(item, at--);
+  for (Timed& item : items) queue.arm(item, at--);
   CHECK_FALSE(memory.failed());
 }
 

@@ -15,7 +15,7 @@ std::string rows(const History& history, double since = 0) {
   return json.substr(at, json.size() - at - 2);  // "]}"
 }
 
-struct Fixture {
+struct HistoryFixture {
   ServerState state;
   History history{state.counters};
 
@@ -30,7 +30,7 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "history: a row tells of its own step, times in seconds") {
+TEST_CASE_FIXTURE(HistoryFixture, "history: a row tells of its own step, times in seconds") {
   state.now = 1'000'000'000;
   state.queue_capacity = 9;
   run(10, 3);
@@ -47,14 +47,14 @@ TEST_CASE_FIXTURE(Fixture, "history: a row tells of its own step, times in secon
         "[1004,0,0,0,0,0,null,null,null,null,null,null,0,9,2,1,1,5]");
 }
 
-TEST_CASE_FIXTURE(Fixture, "history: counts from where it begins") {
+TEST_CASE_FIXTURE(HistoryFixture, "history: counts from where it begins") {
   run(1, 1);
   History later(state.counters);
   later.add(state);
   CHECK(rows(later).starts_with("[0,0,0,0,0,0,null"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "history: keeps a quarter of an hour") {
+TEST_CASE_FIXTURE(HistoryFixture, "history: keeps a quarter of an hour") {
   for (std::size_t i = 0; i < History::kRows + 10; ++i) end_step();
   const std::string all = rows(history);
   CHECK(std::ranges::count(all, '[') == History::kRows);
@@ -63,7 +63,7 @@ TEST_CASE_FIXTURE(Fixture, "history: keeps a quarter of an hour") {
   CHECK(all.size() < 100'000);
 }
 
-TEST_CASE_FIXTURE(Fixture, "history: gives what was since a time, that time included") {
+TEST_CASE_FIXTURE(HistoryFixture, "history: gives what was since a time, that time included") {
   for (int i = 0; i < 5; ++i) end_step();
   CHECK(rows(history, 8).starts_with("[8,"));
   CHECK(rows(history, 8.5).starts_with("[10,"));
@@ -71,7 +71,8 @@ TEST_CASE_FIXTURE(Fixture, "history: gives what was since a time, that time incl
   CHECK(history.json(11).ends_with("\"rows\":[]}"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "history: percentiles are of about the last 10 s, and then forgotten") {
+TEST_CASE_FIXTURE(HistoryFixture,
+                  "history: percentiles are of about the last 10 s, and then forgotten") {
   CHECK_FALSE(history.run(state.counters));
   run(5, 7);
   CHECK(history.run(state.counters)->max == 7);

@@ -7,16 +7,16 @@
 namespace pool_server {
 namespace {
 
-constexpr TimeUs kSecond = LogLimiter::kPeriod;
+constexpr TimeUs kPeriod = LogLimiter::kPeriod;
 
 TEST_CASE("log limiter: one line a second and kind, and the others with the next") {
   LogLimiter limiter(2);
   CHECK(limiter.admit(0, LogLevel::kInfo, 10) == 0);
   CHECK(limiter.admit(1, LogLevel::kInfo, 10) == 0);
   for (int i = 0; i < 5; ++i) CHECK_FALSE(limiter.admit(0, LogLevel::kInfo, 10 + i).has_value());
-  CHECK_FALSE(limiter.admit(0, LogLevel::kInfo, 10 + kSecond - 1).has_value());
-  CHECK(limiter.admit(0, LogLevel::kInfo, 10 + kSecond) == 6);
-  CHECK(limiter.admit(0, LogLevel::kInfo, 10 + 2 * kSecond) == 0);
+  CHECK_FALSE(limiter.admit(0, LogLevel::kInfo, 10 + kPeriod - 1).has_value());
+  CHECK(limiter.admit(0, LogLevel::kInfo, 10 + kPeriod) == 6);
+  CHECK(limiter.admit(0, LogLevel::kInfo, 10 + 2 * kPeriod) == 0);
   CHECK(limiter.take_due(kNever).empty());
 }
 
@@ -26,7 +26,7 @@ TEST_CASE("log limiter: what goes on is a line a minute, until it has been quiet
   std::uint64_t left_out = 0;
   const auto flood = [&](TimeUs from, TimeUs seconds) {
     lines = 0;
-    for (TimeUs now = from; now < from + seconds * kSecond; now += kSecond / 4) {
+    for (TimeUs now = from; now < from + seconds * kPeriod; now += kPeriod / 4) {
       for (const auto& told : limiter.take_due(now)) {
         ++lines;
         left_out += told.count;
@@ -37,10 +37,10 @@ TEST_CASE("log limiter: what goes on is a line a minute, until it has been quiet
       }
     }
   };
-  flood(kSecond, 600);
+  flood(kPeriod, 600);
   CHECK(lines >= 19);
   CHECK(lines <= 20);  // ten in ten seconds, and one for each minute
-  flood(601 * kSecond + LogLimiter::kLongPeriod + 2 * kSecond, 8);
+  flood(601 * kPeriod + LogLimiter::kLongPeriod + 2 * kPeriod, 8);
   CHECK(lines >= 8);
   for (const auto& told : limiter.take_all()) left_out += told.count;
   CHECK(left_out > 600);
@@ -55,7 +55,7 @@ TEST_CASE("log limiter: what never comes again is told as well, once") {
   limiter.admit(2, LogLevel::kError, 2);
   limiter.admit(2, LogLevel::kWarning, 3);
   const TimeUs due = limiter.due();
-  CHECK(due == 2 * kSecond);
+  CHECK(due == 2 * kPeriod);
   CHECK(limiter.take_due(due - 1).empty());
   const auto taken = limiter.take_due(due);
   REQUIRE(taken.size() == 1);
@@ -63,25 +63,25 @@ TEST_CASE("log limiter: what never comes again is told as well, once") {
   CHECK(taken.front().level == LogLevel::kError);
   CHECK(taken.front().count == 3);
   CHECK(limiter.due() == kNever);
-  CHECK(limiter.take_due(kNever - kSecond).empty());
+  CHECK(limiter.take_due(kNever - kPeriod).empty());
 }
 
 TEST_CASE("log limiter: a count is a line of its kind") {
   LogLimiter limiter(1);
   limiter.admit(0, LogLevel::kInfo, 0);
   limiter.admit(0, LogLevel::kInfo, 1);
-  CHECK(limiter.take_due(2 * kSecond).size() == 1);
-  CHECK_FALSE(limiter.admit(0, LogLevel::kInfo, 2 * kSecond + 1).has_value());
-  CHECK(limiter.admit(0, LogLevel::kInfo, 3 * kSecond) == 1);
+  CHECK(limiter.take_due(2 * kPeriod).size() == 1);
+  CHECK_FALSE(limiter.admit(0, LogLevel::kInfo, 2 * kPeriod + 1).has_value());
+  CHECK(limiter.admit(0, LogLevel::kInfo, 3 * kPeriod) == 1);
 }
 
 TEST_CASE("log limiter: kinds are due each at its own time, and none is forgotten") {
   LogLimiter limiter(2);
   for (const TimeUs now : {0, 1}) limiter.admit(0, LogLevel::kInfo, now);
   for (const TimeUs now : {500, 501}) limiter.admit(1, LogLevel::kInfo, now);
-  CHECK(limiter.take_due(2 * kSecond).size() == 1);
-  CHECK(limiter.due() == 2 * kSecond + 500);
-  CHECK(limiter.take_due(2 * kSecond + 500).size() == 1);
+  CHECK(limiter.take_due(2 * kPeriod).size() == 1);
+  CHECK(limiter.due() == 2 * kPeriod + 500);
+  CHECK(limiter.take_due(2 * kPeriod + 500).size() == 1);
   CHECK(limiter.due() == kNever);
 }
 
@@ -100,7 +100,7 @@ TEST_CASE("log limiter: nothing is missing at the end, whatever came when") {
   }
   for (const auto& left_out : limiter.take_all()) counted += left_out.count;
   CHECK(logged + counted == kAll);
-  CHECK(logged <= kAll * 50 / kSecond + 2);
+  CHECK(logged <= kAll * 50 / kPeriod + 2);
   CHECK(limiter.take_all().empty());
 }
 

@@ -11,7 +11,7 @@ namespace pool_server {
 namespace {
 
 using Phase = ServerState::Phase;
-using State = ServerState::Worker::State;
+using WorkerState = ServerState::Worker::State;
 
 ServerState idle_server() {
   ServerState state;
@@ -29,7 +29,7 @@ std::string why(const ServerState& state, TimeUs full_for = 0) {
 TEST_CASE("readiness: an idle server is ready, a busy one too") {
   ServerState state = idle_server();
   CHECK(why(state).empty());
-  for (auto& worker : state.workers) worker.state = State::kRunning;
+  for (auto& worker : state.workers) worker.state = WorkerState::kRunning;
   state.queue_depth = state.queue_capacity;
   CHECK(why(state, FullQueue::kPatience - 1).empty());
 }
@@ -42,9 +42,9 @@ TEST_CASE("readiness: each reason is told, and in one line") {
   };
   ServerState state = idle_server();
   CHECK(told(state, FullQueue::kPatience) == "queue full for more than 5s");
-  state.workers[0].state = State::kStuck;
+  state.workers[0].state = WorkerState::kStuck;
   CHECK(told(state).empty());
-  state.workers[1].state = State::kStuck;
+  state.workers[1].state = WorkerState::kStuck;
   CHECK(told(state) == "no worker can progress");
   state.no_worker_available = true;
   CHECK(told(state) == "no worker available");
@@ -83,7 +83,7 @@ TEST_CASE("state: what was not an error, a timeout or a crash has succeeded") {
 TEST_CASE("state: only a worker at work has a task") {
   ServerState state = idle_server();
   state.workers[1] = {.index = 1,
-                      .state = State::kRunning,
+                      .state = WorkerState::kRunning,
                       .at_work = true,
                       .task = 12,
                       .connection = 3,
@@ -117,15 +117,15 @@ ServerState full_of_numbers() {
   state.not_ready_because = "lame duck";
   state.queue_depth = 104;
   state.queue_capacity = 105;
-  state.workers = {{.index = 0, .state = State::kIdle},
+  state.workers = {{.index = 0, .state = WorkerState::kIdle},
                    {.index = 1,
-                    .state = State::kRunning,
+                    .state = WorkerState::kRunning,
                     .at_work = true,
                     .task = 106,
                     .connection = 107,
                     .busy_for = 108'000'000},
-                   {.index = 2, .state = State::kStuck},
-                   {.index = 3, .state = State::kCrashed}};
+                   {.index = 2, .state = WorkerState::kStuck},
+                   {.index = 3, .state = WorkerState::kCrashed}};
   state.workers_min = 109;
   state.workers_max = 110;
   state.connections = 111;

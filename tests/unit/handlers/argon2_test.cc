@@ -43,19 +43,20 @@ TEST_CASE("argon2: parameters are read in their one spelling, within the bounds 
   }
 }
 
-std::optional<HashCost> cost_of(std::string_view parameters) {
+std::optional<HashCost> argon2_cost_of(std::string_view parameters) {
   return argon2_cost("v=19$" + std::string(parameters) + "$c29tZXNhbHQ$x", 8);
 }
 
 TEST_CASE("argon2: cost is reckoned from memory, passes and lanes, however large they are") {
-  CHECK(cost_of(kArgon2Default).value().memory == 64 << 20);
-  CHECK(cost_of(kArgon2Default).value().within(kMostHashCost));
-  CHECK(cost_of("m=19456,t=2,p=1").value().within(kMostHashCost));
-  CHECK_FALSE(cost_of("m=131073,t=1,p=1").value().within(kMostHashCost));
-  CHECK_FALSE(cost_of("m=8,t=1000000,p=1").value().within(kMostHashCost));
-  CHECK_FALSE(cost_of("m=131072,t=4,p=1").value().within(kMostHashCost));
-  CHECK_FALSE(cost_of("m=4294967295,t=4294967295,p=16777215").value().within(kMostHashCost));
-  CHECK(cost_of("m=1024,t=9,p=128").value().seconds > cost_of("m=1024,t=9,p=1").value().seconds);
+  CHECK(argon2_cost_of(kArgon2Default).value().memory == 64 << 20);
+  CHECK(argon2_cost_of(kArgon2Default).value().within(kMostHashCost));
+  CHECK(argon2_cost_of("m=19456,t=2,p=1").value().within(kMostHashCost));
+  CHECK_FALSE(argon2_cost_of("m=131073,t=1,p=1").value().within(kMostHashCost));
+  CHECK_FALSE(argon2_cost_of("m=8,t=1000000,p=1").value().within(kMostHashCost));
+  CHECK_FALSE(argon2_cost_of("m=131072,t=4,p=1").value().within(kMostHashCost));
+  CHECK_FALSE(argon2_cost_of("m=4294967295,t=4294967295,p=16777215").value().within(kMostHashCost));
+  CHECK(argon2_cost_of("m=1024,t=9,p=128").value().seconds >
+        argon2_cost_of("m=1024,t=9,p=1").value().seconds);
   for (const char* parameters :
        {"", "v=19", "v=19$", "v=16$m=8,t=1,p=1$c29tZXNhbHQ", "m=8,t=1,p=1$c29tZXNhbHQ",
         "v=19$m=8,t=1$c29tZXNhbHQ", "v=19$m=8,t=1,p=1,keyid=a$c29tZXNhbHQ"}) {

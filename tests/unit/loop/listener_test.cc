@@ -20,7 +20,7 @@ struct Door final : ListenerHost {
   void on_listener_dead(Listener&, int error) override { deaths.push_back(error); }
 };
 
-struct Fixture {
+struct ListenerFixture {
   LoopDriver driver;
   Door door;
   ListeningSocket socket = listen_on_any_port();
@@ -32,14 +32,15 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "listener: lets everybody in, a crowd over several rounds") {
+TEST_CASE_FIXTURE(ListenerFixture, "listener: lets everybody in, a crowd over several rounds") {
   std::vector<UniqueFd> clients;
   for (int i = 0; i < 100; ++i) clients.push_back(connect_to(fd));
   CHECK(accepted(100));
   CHECK(door.failures.empty());
 }
 
-TEST_CASE_FIXTURE(Fixture, "listener: a crowd does not keep the clients that are here waiting") {
+TEST_CASE_FIXTURE(ListenerFixture,
+                  "listener: a crowd does not keep the clients that are here waiting") {
   std::vector<UniqueFd> clients;
   for (int i = 0; i < 100; ++i) clients.push_back(connect_to(fd));
   listener.on_events(EPOLLIN);
@@ -47,7 +48,7 @@ TEST_CASE_FIXTURE(Fixture, "listener: a crowd does not keep the clients that are
   CHECK(door.accepted.size() < 100);
 }
 
-TEST_CASE_FIXTURE(Fixture, "listener: paused, newcomers wait and cause no events") {
+TEST_CASE_FIXTURE(ListenerFixture, "listener: paused, newcomers wait and cause no events") {
   listener.pause();
   listener.pause();
   const UniqueFd client = connect_to(fd);
@@ -58,7 +59,7 @@ TEST_CASE_FIXTURE(Fixture, "listener: paused, newcomers wait and cause no events
   CHECK(accepted(1));
 }
 
-TEST_CASE_FIXTURE(Fixture, "listener: out of descriptors is told, once a round at most") {
+TEST_CASE_FIXTURE(ListenerFixture, "listener: out of descriptors is told, once a round at most") {
   const UniqueFd client = connect_to(fd);
   {
     const NoDescriptorsLeft none;
@@ -68,7 +69,7 @@ TEST_CASE_FIXTURE(Fixture, "listener: out of descriptors is told, once a round a
   CHECK(accepted(1));
 }
 
-TEST_CASE_FIXTURE(Fixture, "listener: one that was shut down is told once, paused or not") {
+TEST_CASE_FIXTURE(ListenerFixture, "listener: one that was shut down is told once, paused or not") {
   // Fails when EPOLLHUP, which cannot be masked, keeps the loop busy.
   SUBCASE("while it listens") {}
   SUBCASE("while it is paused") {

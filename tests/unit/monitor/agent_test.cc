@@ -14,7 +14,7 @@
 namespace pool_server {
 namespace {
 
-struct Source final : AgentSource {
+struct FixedState final : AgentSource {
   int looks = 0;
   int judged = 0;
   bool is_hopeless = false;
@@ -37,9 +37,9 @@ struct Source final : AgentSource {
   void on_agent_trouble(const std::string& what) override { troubles.push_back(what); }
 };
 
-struct Fixture {
+struct AgentFixture {
   LoopDriver driver;
-  Source source;
+  FixedState source;
   int door = -1;
   Agent agent{driver.loop, driver.timers, sockets(), source, {}};
   const std::size_t before = descriptors();
@@ -73,18 +73,18 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "agent: who connects hears one line, and the end") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: who connects hears one line, and the end") {
   const UniqueFd visitor = connect_to(door);
   CHECK(hear(visitor) == "up 100% ready\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: what the server is in is asked for each visitor") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: what the server is in is asked for each visitor") {
   CHECK(hear(connect_to(door)) == "up 100% ready\n");
   source.now_in = ServerState::Phase::kDraining;
   CHECK(hear(connect_to(door)) == "drain\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: that no worker can get on is said soon, and no longer") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: that no worker can get on is said soon, and no longer") {
   const auto is_said = [this](const std::string& line) {
     const TimeUs begin = monotonic_now();
     while (hear(connect_to(door)) != line) {
@@ -100,7 +100,7 @@ TEST_CASE_FIXTURE(Fixture, "agent: that no worker can get on is said soon, and n
   CHECK(source.looks <= looks + 1);  // not only when it is looked at
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(AgentFixture,
                   "agent: a visitor that sends, early or late, hears its line all the same") {
   const UniqueFd early = connect_to(door);
   (void)send(early.get(), "hello\n");
@@ -116,7 +116,8 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(send(late.get(), "x").status == IoStatus::kOk);
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: who leaves is let go of at once, who stays after a second") {
+TEST_CASE_FIXTURE(AgentFixture,
+                  "agent: who leaves is let go of at once, who stays after a second") {
   UniqueFd leaves = connect_to(door);
   const UniqueFd stays = connect_to(door);
   const TimeUs begin = monotonic_now();
@@ -131,7 +132,8 @@ TEST_CASE_FIXTURE(Fixture, "agent: who leaves is let go of at once, who stays af
   CHECK(driver.is_quiet());
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: however many stay, each newcomer is told, and few are kept") {
+TEST_CASE_FIXTURE(AgentFixture,
+                  "agent: however many stay, each newcomer is told, and few are kept") {
   std::vector<UniqueFd> visitors;
   for (int i = 0; i < 60; ++i) {
     visitors.push_back(connect_to(door));
@@ -140,7 +142,7 @@ TEST_CASE_FIXTURE(Fixture, "agent: however many stay, each newcomer is told, and
   }
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: who sends without end is shown out") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: who sends without end is shown out") {
   const UniqueFd visitor = connect_to(door);
   set_nonblocking(visitor.get());
   const std::string much(4096, 'x');
@@ -149,7 +151,7 @@ TEST_CASE_FIXTURE(Fixture, "agent: who sends without end is shown out") {
   CHECK(monotonic_now() - begin < 1'000'000);
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: a flood comes in a few at a time") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: a flood comes in a few at a time") {
   std::vector<UniqueFd> visitors;
   for (int i = 0; i < 40; ++i) visitors.push_back(connect_to(door));
   const TimeUs begin = monotonic_now();
@@ -157,7 +159,7 @@ TEST_CASE_FIXTURE(Fixture, "agent: a flood comes in a few at a time") {
   CHECK(monotonic_now() - begin >= 9 * 5'000 - 1'000);
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: the server is looked at once a second, however many ask") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: the server is looked at once a second, however many ask") {
   source.looks = source.judged = 0;
   const TimeUs begin = monotonic_now();
   while (monotonic_now() - begin < 1'500'000) CHECK(hear(connect_to(door)) == "up 100% ready\n");
@@ -166,7 +168,7 @@ TEST_CASE_FIXTURE(Fixture, "agent: the server is looked at once a second, howeve
   CHECK(source.judged <= (monotonic_now() - begin) / Agent::kFresh + 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: a look that finds no memory is left out") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: a look that finds no memory is left out") {
   source.out_of_memory = true;
   const int looks = source.looks;
   REQUIRE(driver.run_until([&] { return source.looks > looks; }));
@@ -175,7 +177,7 @@ TEST_CASE_FIXTURE(Fixture, "agent: a look that finds no memory is left out") {
   CHECK(hear(connect_to(door)) == "up 100% ready\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: who waits when the server has ended is told") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: who waits when the server has ended is told") {
   std::vector<UniqueFd> visitors;
   for (int i = 0; i < 10; ++i) visitors.push_back(connect_to(door));
   (void)send(visitors.front().get(), "hello\n");
@@ -183,14 +185,14 @@ TEST_CASE_FIXTURE(Fixture, "agent: who waits when the server has ended is told")
   for (const UniqueFd& visitor : visitors) CHECK(hear(visitor) == "stopped #it has ended\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: a door that is broken is told, and the loop stays quiet") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: a door that is broken is told, and the loop stays quiet") {
   shut_down(door);
   REQUIRE(driver.run_until([&] { return !source.troubles.empty(); }));
   CHECK(source.troubles.front().starts_with("no agent on "));
   CHECK(driver.is_quiet());
 }
 
-TEST_CASE_FIXTURE(Fixture, "agent: without a descriptor for a visitor it tries again later") {
+TEST_CASE_FIXTURE(AgentFixture, "agent: without a descriptor for a visitor it tries again later") {
   const UniqueFd visitor = connect_to(door);
   {
     const NoDescriptorsLeft none;

@@ -88,7 +88,7 @@ struct Source final : MonitorSource {
   void on_trouble(const std::string& what) override { troubles.push_back(what); }
 };
 
-struct Fixture {
+struct MonitorFixture {
   LoopDriver driver;
   Source source;
   int door = -1;
@@ -110,7 +110,8 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "monitor: lets in a few at a time, and not more than have a place") {
+TEST_CASE_FIXTURE(MonitorFixture,
+                  "monitor: lets in a few at a time, and not more than have a place") {
   come(40);
   REQUIRE(let_in(Monitor::kMaxConnections));
   CHECK(http.taken_at[15] - http.taken_at[0] >= 3 * 5'000 - 1'000);
@@ -123,7 +124,7 @@ TEST_CASE_FIXTURE(Fixture, "monitor: lets in a few at a time, and not more than 
   CHECK(http.most == Monitor::kMaxConnections);
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(MonitorFixture,
                   "monitor: while all places are taken, who is slow is shown out in a second") {
   come(20);
   REQUIRE(let_in(Monitor::kMaxConnections));
@@ -136,7 +137,8 @@ TEST_CASE_FIXTURE(Fixture,
   REQUIRE(let_in(Monitor::kMaxConnections + 1));
 }
 
-TEST_CASE_FIXTURE(Fixture, "monitor: a visitor that the HTTP server refuses takes no place") {
+TEST_CASE_FIXTURE(MonitorFixture,
+                  "monitor: a visitor that the HTTP server refuses takes no place") {
   http.refuses = true;
   come(40);
   driver.run_rounds(300);
@@ -146,7 +148,8 @@ TEST_CASE_FIXTURE(Fixture, "monitor: a visitor that the HTTP server refuses take
   CHECK(driver.is_quiet());
 }
 
-TEST_CASE_FIXTURE(Fixture, "monitor: what the HTTP server has left to do has a round of its own") {
+TEST_CASE_FIXTURE(MonitorFixture,
+                  "monitor: what the HTTP server has left to do has a round of its own") {
   http.busy = true;
   http.become_readable();
   REQUIRE(driver.run_until([&] { return http.runs >= 3; }));
@@ -157,7 +160,7 @@ TEST_CASE_FIXTURE(Fixture, "monitor: what the HTTP server has left to do has a r
   CHECK(http.runs == runs);
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(MonitorFixture,
                   "monitor: whatever is asked how often, the server is looked at now and then") {
   source.looks = 0;
   const auto get = [this](std::string_view path) {
@@ -176,7 +179,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(get("/state.json").body == get("/state.json").body);
 }
 
-TEST_CASE_FIXTURE(Fixture, "monitor: a row of the history for each step") {
+TEST_CASE_FIXTURE(MonitorFixture, "monitor: a row of the history for each step") {
   const auto rows = [this] {
     const auto reply =
         http.ask({.method = "GET", .path = "/history.json", .since = "", .accept = ""});
@@ -200,14 +203,16 @@ TEST_CASE("monitor: what cannot be had is said, and leaves nothing behind") {
   driver.run_rounds(3);
 }
 
-TEST_CASE_FIXTURE(Fixture, "monitor: a door that is broken is told, and the loop stays quiet") {
+TEST_CASE_FIXTURE(MonitorFixture,
+                  "monitor: a door that is broken is told, and the loop stays quiet") {
   shut_down(door);
   REQUIRE(driver.run_until([&] { return !source.troubles.empty(); }));
   CHECK(source.troubles.front().find("does not listen") != std::string::npos);
   CHECK(driver.is_quiet());
 }
 
-TEST_CASE_FIXTURE(Fixture, "monitor: without a descriptor for a visitor it tries again later") {
+TEST_CASE_FIXTURE(MonitorFixture,
+                  "monitor: without a descriptor for a visitor it tries again later") {
   {
     come(1);
     const NoDescriptorsLeft none;

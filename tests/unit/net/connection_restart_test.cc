@@ -9,7 +9,7 @@ namespace pool_server {
 namespace {
 
 // A server before and one after a restart, and a client that stays connected.
-struct Fixture {
+struct RestartFixture {
   LoopDriver driver;
   FakeHost before{driver};
   std::pair<ConnectionId, Client> guest = before.connect();
@@ -45,7 +45,7 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "restart: a client gets every answer once and in order") {
+TEST_CASE_FIXTURE(RestartFixture, "restart: a client gets every answer once and in order") {
   client.send("1\n2\n3\n4\nbeg");
   REQUIRE(asked(before, 4));
   before.answer(before.requests[0], "1");
@@ -68,7 +68,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: a client gets every answer once and in orde
   CHECK(hears("result: 1\nresult: 2\nresult: 3\nresult: 4\nresult: begun\nresult: 5\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "restart: a request that waited for the queue is not forgotten") {
+TEST_CASE_FIXTURE(RestartFixture, "restart: a request that waited for the queue is not forgotten") {
   before.room = 1;
   client.send("1\n2\n3\n");
   CHECK(driver.run_until([&] { return before.offered == 2; }));
@@ -85,7 +85,8 @@ TEST_CASE_FIXTURE(Fixture, "restart: a request that waited for the queue is not 
   CHECK(hears("result: 1\nresult: 2\nresult: 3\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "restart: what is carried over keeps to the limits of the new process") {
+TEST_CASE_FIXTURE(RestartFixture,
+                  "restart: what is carried over keeps to the limits of the new process") {
   client.send("1\n2\n3\n");
   REQUIRE(asked(before, 3));
   FakeHost after(driver);
@@ -99,7 +100,8 @@ TEST_CASE_FIXTURE(Fixture, "restart: what is carried over keeps to the limits of
   CHECK(hears("result: 1\nresult: 2\nresult: 3\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "restart: a client that has half-closed gets its answers and the end") {
+TEST_CASE_FIXTURE(RestartFixture,
+                  "restart: a client that has half-closed gets its answers and the end") {
   client.send("1\n2");
   client.shut_down_sending();
   REQUIRE(asked(before, 2));
@@ -114,7 +116,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: a client that has half-closed gets its answ
   CHECK(client.heard() == "result: 1\nresult: 2\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "restart: an idle client waits to be carried, and asks on") {
+TEST_CASE_FIXTURE(RestartFixture, "restart: an idle client waits to be carried, and asks on") {
   connection().prepare_to_carry(Connection::Carry::kAsItIs);
   driver.run_rounds(2);
   CHECK(before.closed.empty());
@@ -126,7 +128,8 @@ TEST_CASE_FIXTURE(Fixture, "restart: an idle client waits to be carried, and ask
   CHECK(hears("result: hello\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "restart: who is prepared once more keeps the line that has begun") {
+TEST_CASE_FIXTURE(RestartFixture,
+                  "restart: who is prepared once more keeps the line that has begun") {
   client.send("1\nbeg");
   REQUIRE(asked(before, 1));
   connection().prepare_to_carry(Connection::Carry::kAsItIs);
@@ -140,7 +143,8 @@ TEST_CASE_FIXTURE(Fixture, "restart: who is prepared once more keeps the line th
   CHECK(hears("result: 1\nresult: begun\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "restart: who reads no more does not wait for memory to read with") {
+TEST_CASE_FIXTURE(RestartFixture,
+                  "restart: who reads no more does not wait for memory to read with") {
   before.memory().set_limit(1000, 1000);
   client.send("half a line");
   CHECK(driver.run_until([&] { return before.received > 0; }));
@@ -153,7 +157,7 @@ TEST_CASE_FIXTURE(Fixture, "restart: who reads no more does not wait for memory 
   before.memory().close(others);
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(RestartFixture,
                   "restart: the rest of a line that is too long is skipped afterwards too") {
   client.send(std::string(2 * before.longest_line, 'x'));
   CHECK(hears("ERROR: too long\n"));

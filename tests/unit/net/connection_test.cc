@@ -12,7 +12,7 @@ namespace {
 
 constexpr TimeUs kLater = 3'600'000'000;  // µs
 
-struct Fixture {
+struct ConnectionFixture {
   LoopDriver driver;
   FakeHost host{driver};
 
@@ -38,7 +38,7 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "connection: answers leave in the order of the requests") {
+TEST_CASE_FIXTURE(ConnectionFixture, "connection: answers leave in the order of the requests") {
   auto [id, client] = host.connect();
   client.send("one\ntwo\r\nthree\n");
   REQUIRE(asked(3));
@@ -53,7 +53,7 @@ TEST_CASE_FIXTURE(Fixture, "connection: answers leave in the order of the reques
   CHECK(host.closed.empty());
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(ConnectionFixture,
                   "connection: a client that half-closes gets all that is owed, then the end") {
   auto [id, client] = host.connect();
   client.send("one\nlast without its line end");
@@ -70,7 +70,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(host.table.open() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: bytes may come one at a time") {
+TEST_CASE_FIXTURE(ConnectionFixture, "connection: bytes may come one at a time") {
   auto [id, client] = host.connect();
   for (const char byte : std::string("slow\n")) {
     client.send({&byte, 1});
@@ -80,7 +80,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: bytes may come one at a time") {
   CHECK(host.requests[0].text == "slow");
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: a line that is too long is refused, the next one is not") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: a line that is too long is refused, the next one is not") {
   auto [id, client] = host.connect();
   client.send(std::string(3 * host.longest_line, 'x') + "\nok\n");
   REQUIRE(asked(1));
@@ -88,7 +89,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: a line that is too long is refused, the 
   CHECK(hears(client, "ERROR: too long\nresult: ok\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "R1: a request that does not fit stops the reading until it does") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "R1: a request that does not fit stops the reading until it does") {
   auto [id, client] = host.connect();
   host.room = 1;
   client.send("one\ntwo\nthree\n");
@@ -109,7 +111,8 @@ TEST_CASE_FIXTURE(Fixture, "R1: a request that does not fit stops the reading un
   CHECK(hears(client, "result: one\nresult: two\nresult: three\nresult: four\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: no more than the limit of requests is unanswered") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: no more than the limit of requests is unanswered") {
   host.bounds.max_unanswered = 2;
   auto [id, client] = host.connect();
   client.send("1\n2\n3\n4\n5\n");
@@ -124,7 +127,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: no more than the limit of requests is un
   CHECK(hears(client, "result: 1\nresult: 2\nresult: 3\nresult: 4\nresult: 5\n"));
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: a client that never reads is not read from any more") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: a client that never reads is not read from any more") {
   host.bounds.max_bytes_owed = 10'000;
   auto guest = host.connect();
   const ConnectionId id = guest.first;
@@ -163,7 +167,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: a client that never reads is not read fr
   CHECK(client.heard().ends_with(reply));
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: a client that leaves with work under way is broken off") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: a client that leaves with work under way is broken off") {
   auto [id, client] = host.connect();
   client.send("one\ntwo\n");
   REQUIRE(asked(2));
@@ -174,7 +179,7 @@ TEST_CASE_FIXTURE(Fixture, "connection: a client that leaves with work under way
   CHECK(host.table.find(id) == nullptr);
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(ConnectionFixture,
                   "connection: a client that is refused hears why, even if it keeps sending") {
   auto [id, client] = host.connect();
   client.send("unread");
@@ -196,7 +201,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(host.closed.front() == std::pair(id, false));
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(ConnectionFixture,
                   "connection: who was not read from when it was ended is not ended by a reset") {
   // Fails when what it goes on sending is not discarded.
   auto [id, client] = host.connect();
@@ -216,7 +221,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(host.closed.front() == std::pair(id, false));
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: without lingering the end comes at once") {
+TEST_CASE_FIXTURE(ConnectionFixture, "connection: without lingering the end comes at once") {
   auto [id, client] = host.connect();
   host.table.find(id)->refuse("ERROR: no\n", /*linger=*/false);
   REQUIRE(closed(1));
@@ -224,7 +229,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: without lingering the end comes at once"
   CHECK(client.heard() == "ERROR: no\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "R3: finishing up reads no more and ends when nothing is owed") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "R3: finishing up reads no more and ends when nothing is owed") {
   auto [id, client] = host.connect();
   client.send("one\n");
   REQUIRE(asked(1));
@@ -240,7 +246,7 @@ TEST_CASE_FIXTURE(Fixture, "R3: finishing up reads no more and ends when nothing
   CHECK(client.heard() == "result: one\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "R3: who had sent much more is let go all the same") {
+TEST_CASE_FIXTURE(ConnectionFixture, "R3: who had sent much more is let go all the same") {
   // Fails when the look for delivery comes while input is being discarded, and is the last one.
   auto [id, client] = host.connect();
   client.send(std::string(150'000, 'x'));
@@ -251,14 +257,14 @@ TEST_CASE_FIXTURE(Fixture, "R3: who had sent much more is let go all the same") 
   CHECK(is_left_by_server(client));
 }
 
-TEST_CASE_FIXTURE(Fixture, "R3: an idle client is let go at once") {
+TEST_CASE_FIXTURE(ConnectionFixture, "R3: an idle client is let go at once") {
   auto [id, client] = host.connect();
   host.table.find(id)->finish_up(Connection::Farewell::kDelivered);
   CHECK(closed(1));
   CHECK(is_left_by_server(client));
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: idle is who neither asks nor is owed") {
+TEST_CASE_FIXTURE(ConnectionFixture, "connection: idle is who neither asks nor is owed") {
   host.patience.idle = 60'000'000;
   auto [id, client] = host.connect();
   client.send("one\n");
@@ -273,7 +279,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: idle is who neither asks nor is owed") {
   CHECK(host.expired == std::vector<Expiry>{Expiry::kIdle});
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: a line that is begun has to be completed in time") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: a line that is begun has to be completed in time") {
   host.patience.line = 60'000'000;
   auto [id, client] = host.connect();
   pass(kLater);
@@ -286,7 +293,7 @@ TEST_CASE_FIXTURE(Fixture, "connection: a line that is begun has to be completed
   CHECK(host.expired == std::vector<Expiry>{Expiry::kLine});
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: replies have to be read in time") {
+TEST_CASE_FIXTURE(ConnectionFixture, "connection: replies have to be read in time") {
   host.patience.send = 60'000'000;
   host.longest_line = 4 << 20;
   host.bounds.max_bytes_owed = 16 << 20;
@@ -304,7 +311,7 @@ TEST_CASE_FIXTURE(Fixture, "connection: replies have to be read in time") {
   CHECK(host.expired == std::vector<Expiry>{Expiry::kSend});
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: time-outs that are off never fire") {
+TEST_CASE_FIXTURE(ConnectionFixture, "connection: time-outs that are off never fire") {
   auto [id, client] = host.connect();
   client.send("beg");
   driver.run_rounds(3);
@@ -313,7 +320,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: time-outs that are off never fire") {
   CHECK(host.closed.empty());
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: answers a turn of lines, the rest waits for the next one") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: answers a turn of lines, the rest waits for the next one") {
   // Fails when one read's lines are all admitted in one visit, lost, or read beyond.
   host.gives_turns = false;
   host.bounds.max_unanswered = SIZE_MAX;
@@ -338,7 +346,8 @@ TEST_CASE_FIXTURE(Fixture, "connection: answers a turn of lines, the rest waits 
   CHECK(host.requests.back().text == "last");
 }
 
-TEST_CASE_FIXTURE(Fixture, "connection: when others use up the budget, a few lines are admitted") {
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: when others use up the budget, a few lines are admitted") {
   // Fails when a used-up budget starves a client that asks for little, or does not bound one that
   // asks for much.
   host.gives_turns = false;
@@ -351,7 +360,7 @@ TEST_CASE_FIXTURE(Fixture, "connection: when others use up the budget, a few lin
   REQUIRE(asked(6));
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(ConnectionFixture,
                   "connection: who sends something in every round is too slow all the same") {
   // Fails when the time of a line is looked at only while its connection has nothing to be read.
   host.patience.line = 30'000;
@@ -363,7 +372,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(host.expired == std::vector<Expiry>{Expiry::kLine});
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(ConnectionFixture,
                   "connection: who sends more than is read waits for its turn to be read") {
   // Fails when bytes without an end of line have no bound for a round.
   host.gives_turns = false;
@@ -386,7 +395,7 @@ TEST_CASE_FIXTURE(Fixture,
 
 // Fails if a client is read from without end while memory is short, if one that holds little is
 // stopped with it, or if nobody remembers it afterwards.
-TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is short") {
+TEST_CASE_FIXTURE(ConnectionFixture, "connection: who holds much waits while memory is short") {
   host.memory().set_limit(4000, 2);
   auto [greedy_id, greedy] = host.connect();
   auto [polite_id, polite] = host.connect();
@@ -411,7 +420,7 @@ TEST_CASE_FIXTURE(Fixture, "connection: who holds much waits while memory is sho
   CHECK(host.memory().held() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(ConnectionFixture,
                   "connection: a line is timed though others have taken all memory since") {
   // Fails when the time-out is forgotten if it fires before the connection was told that it may not
   // be read any more.

@@ -10,13 +10,13 @@ namespace {
 
 const std::string kHeader = "PROXY TCP4 192.0.2.1 203.0.113.7 4711 80\r\n";
 
-struct Fixture {
+struct ProxiedFixture {
   LoopDriver driver;
   FakeHost host{driver};
   std::pair<ConnectionId, Client> guest = host.connect();
   Client& client = guest.second;
 
-  Fixture() { connection().expect_header(); }
+  ProxiedFixture() { connection().expect_header(); }
   Connection& connection() { return *host.table.find(guest.first); }
   void send(std::string_view bytes) {
     client.send(bytes);
@@ -24,7 +24,8 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "proxied connection: the client's bytes begin behind the header") {
+TEST_CASE_FIXTURE(ProxiedFixture,
+                  "proxied connection: the client's bytes begin behind the header") {
   send(kHeader + "one\ntwo\n");
   REQUIRE(host.requests.size() == 2);
   CHECK(host.requests[0].text == "one");
@@ -37,7 +38,7 @@ TEST_CASE_FIXTURE(Fixture, "proxied connection: the client's bytes begin behind 
   CHECK(host.requests[2].text == kHeader.substr(0, kHeader.size() - 2));
 }
 
-TEST_CASE_FIXTURE(Fixture, "proxied connection: the header comes in any pieces") {
+TEST_CASE_FIXTURE(ProxiedFixture, "proxied connection: the header comes in any pieces") {
   const std::string all = kHeader + "one\n";
   for (const char byte : all) {
     CHECK(host.requests.empty());
@@ -48,7 +49,8 @@ TEST_CASE_FIXTURE(Fixture, "proxied connection: the header comes in any pieces")
   CHECK(host.known == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "proxied connection: a proxy that speaks for itself is the peer") {
+TEST_CASE_FIXTURE(ProxiedFixture,
+                  "proxied connection: a proxy that speaks for itself is the peer") {
   const std::string own = connection().peer();
   send("PROXY UNKNOWN\r\none\n");
   CHECK(host.requests.size() == 1);
@@ -56,14 +58,15 @@ TEST_CASE_FIXTURE(Fixture, "proxied connection: a proxy that speaks for itself i
   CHECK(connection().peer() == own);
 }
 
-TEST_CASE_FIXTURE(Fixture, "proxied connection: without a valid header nothing is asked") {
+TEST_CASE_FIXTURE(ProxiedFixture, "proxied connection: without a valid header nothing is asked") {
   send("one\ntwo\n");
   CHECK(host.requests.empty());
   CHECK(host.bad_headers == 1);
   CHECK(host.known == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "proxied connection: it may end before the header, not within it") {
+TEST_CASE_FIXTURE(ProxiedFixture,
+                  "proxied connection: it may end before the header, not within it") {
   client.shut_down_sending();
   driver.run_rounds(3);
   CHECK(host.bad_headers == 0);
@@ -105,7 +108,7 @@ TEST_CASE("proxied connection: once the header has come, no line has begun") {
   CHECK(host.expired.empty());
 }
 
-TEST_CASE_FIXTURE(Fixture, "proxied connection: a restart takes along what is known") {
+TEST_CASE_FIXTURE(ProxiedFixture, "proxied connection: a restart takes along what is known") {
   std::size_t sent = 0;
   SUBCASE("nothing") {}
   SUBCASE("a part of the header") {

@@ -15,7 +15,7 @@ namespace pool_server {
 namespace {
 
 TEST_CASE("without memory a worker answers with an internal error, and goes on") {
-  Fixture fixture(2);
+  PoolFixture fixture(2);
   for (std::uint64_t number = 0; number < 40; ++number) {
     fixture.submit(number, number % 2 == 0 ? "throw" : std::string(1000, 'x'));
   }
@@ -150,7 +150,7 @@ TEST_CASE("memory that runs out as a run is taken back, or a worker given up, lo
   int count = 1;
   for (; came && count < 200; ++count) {
     CAPTURE(count);
-    Fixture fixture(3);
+    PoolFixture fixture(3);
     TimeUs begun = 0;
     for (const std::uint64_t first : {1U, 11U, 21U}) {
       const auto slot = static_cast<std::uint32_t>(first);
@@ -201,7 +201,7 @@ TEST_CASE("memory that runs out as a worker is given up loses neither it nor its
   int count = 1;
   for (; came && count < 200; ++count) {
     CAPTURE(count);
-    Fixture fixture(1);
+    PoolFixture fixture(1);
     fixture.submit(1, "wait");
     const TimeUs begun = fixture.running(1).front().begun_at;
     (void)fixture.inspect(begun + 50'000, 50'000, 1);

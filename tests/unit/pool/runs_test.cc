@@ -16,9 +16,6 @@
 namespace pool_server {
 namespace {
 
-constexpr TimeUs kTimeout = 50'000;       // µs; never waited for: times are arguments
-constexpr TimeUs kFarFuture = 1LL << 50;  // everything has run for very long by then
-
 void push(ThreadPool& pool, RunPtr run) {
   REQUIRE(pool.queue().push(std::move(run)));
 }
@@ -46,7 +43,7 @@ bool runs_now(ThreadPool& pool, std::uint64_t number) {
 }
 
 TEST_CASE("runs: one comes back whole, with its replies in order") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   const TimeUs before = monotonic_now();
   push(fixture.pool, run_of(5, {"a", "fail", "", "throw", "b\x01"}));
   const auto ended = collect(fixture.completions, 5);
@@ -67,7 +64,7 @@ TEST_CASE("runs: one comes back whole, with its replies in order") {
 }
 
 TEST_CASE("runs: a long task keeps neither the replies before it nor the tasks after it") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   push(fixture.pool, run_of(1, {"a", "b", "wait", "c", "d"}));
   REQUIRE(runs_now(fixture.pool, 3));
   fixture.pool.resize(2);
@@ -84,7 +81,7 @@ TEST_CASE("runs: a long task keeps neither the replies before it nor the tasks a
 }
 
 TEST_CASE("B3: runs: a time-out counts from the begin of the task, and costs it alone") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   push(fixture.pool, run_of(1, {"a", "until-stopped", "stopped?", "b"}));
   REQUIRE(runs_now(fixture.pool, 2));
   const TimeUs begun = fixture.running(1).front().begun_at;
@@ -104,7 +101,7 @@ TEST_CASE("B3: runs: a time-out counts from the begin of the task, and costs it 
 }
 
 TEST_CASE("runs: a time-out that is shorter than a batch may be held up costs one task, too") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   push(fixture.pool, run_of(1, {"a", "until-stopped", "b"}));
   REQUIRE(runs_now(fixture.pool, 2));
   const TimeUs begun = fixture.running(1).front().begun_at;
@@ -116,7 +113,7 @@ TEST_CASE("runs: a time-out that is shorter than a batch may be held up costs on
 }
 
 TEST_CASE("runs: a worker that is given up takes no innocent task along") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   push(fixture.pool, run_of(1, {"a", "wait", "b", "c"}));
   REQUIRE(runs_now(fixture.pool, 2));
   const TimeUs begun = fixture.running(1).front().begun_at;
@@ -133,7 +130,7 @@ TEST_CASE("runs: a worker that is given up takes no innocent task along") {
 }
 
 TEST_CASE("runs: a restart gets of a run what has not begun, and a copy of what runs") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   push(fixture.pool, run_of(1, {"a", "wait", "b", "c"}, /*slot=*/4));
   REQUIRE(runs_now(fixture.pool, 2));
   std::vector<RunPtr> ended;
@@ -152,7 +149,7 @@ TEST_CASE("runs: a restart gets of a run what has not begun, and a copy of what 
 }
 
 TEST_CASE("runs: what was shed behind a long task is answered, and not queued once more") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   constexpr TimeUs kLimit = 10'000'000;
   fixture.pool.queue().set_wait_limits(kLimit, fixture.pool.queue().standing_waits(0));
   std::vector<RunPtr> both;
@@ -171,7 +168,7 @@ TEST_CASE("runs: what was shed behind a long task is answered, and not queued on
 }
 
 TEST_CASE("runs: a client that left: the task that runs is stopped, those after it start so") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   push(fixture.pool, run_of(1, {"until-stopped", "stopped?"}, /*slot=*/4));
   push(fixture.pool, run_of(10, {"stopped?"}, /*slot=*/5));
   REQUIRE(runs_now(fixture.pool, 1));
@@ -217,7 +214,7 @@ TEST_CASE("runs: a batch that goes on for long is taken back, however short each
 }
 
 TEST_CASE("runs: what is taken back is cut so that each worker finds a piece of it") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   push(fixture.pool, run_of(1, {"wait", "wait", "wait", "wait", "wait", "wait", "wait"}));
   REQUIRE(runs_now(fixture.pool, 1));
   fixture.pool.resize(4);
@@ -237,7 +234,7 @@ TEST_CASE("runs: what is taken back is cut so that each worker finds a piece of 
 }
 
 TEST_CASE("runs: long replies are not copied, and keep their place") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   const std::string large(100'000, 'x');
   push(fixture.pool, run_of(1, {"a", large, "b", large, large, "c"}));
   const auto ended = collect(fixture.completions, 6);

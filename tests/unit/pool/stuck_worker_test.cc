@@ -13,9 +13,7 @@
 namespace pool_server {
 namespace {
 
-constexpr TimeUs kTimeout = 50'000;  // µs; never waited for: times are arguments
-constexpr TimeUs kGrace = 100'000;   // of so short a time-out
-constexpr TimeUs kLater = 1LL << 50;
+constexpr TimeUs kGrace = 100'000;  // µs; of so short a time-out as kTimeout
 
 // By name: a sanitizer's runtime may have a thread of its own. 0: there is none.
 pid_t worker_thread() {
@@ -40,8 +38,8 @@ void deliver(ThreadPool& pool, const std::vector<RunPtr>& ended) {
 }
 
 // A worker in a task that was answered without it, a moment before it is given up.
-struct Overdue : Fixture {
-  Overdue() : Fixture(1) {
+struct Overdue : PoolFixture {
+  Overdue() : PoolFixture(1) {
     submit(1, "wait");
     begun = running(1).front().begun_at;
     CHECK(inspect(begun + kTimeout, kTimeout, 1).overdue.size() == 1);
@@ -118,7 +116,7 @@ TEST_CASE("a stuck worker that comes back as it is given up takes no task along"
     pool.script.gate.open();
     CHECK(eventually([&] { return pool.script.begun == 2; }));
     // The second task has its time-out like any other, whoever runs it.
-    if (overdue.empty()) overdue = pool.inspect(2 * kLater, kTimeout, 1).overdue;
+    if (overdue.empty()) overdue = pool.inspect(2 * kFarFuture, kTimeout, 1).overdue;
     REQUIRE(overdue.size() == 1);
     CHECK(overdue.front().number == 2);
     const auto both = collect(pool.completions, 2);
@@ -146,7 +144,7 @@ TEST_CASE("a look that comes late condemns no worker that had no time to come ba
 }
 
 TEST_CASE("an earlier result of its last batch does not make the loop join a stuck worker") {
-  Fixture pool(1);
+  PoolFixture pool(1);
   std::vector<RunPtr> tasks;
   tasks.push_back(task(1, "until-stopped"));
   tasks.push_back(task(2, "wait"));

@@ -19,9 +19,6 @@
 namespace pool_server {
 namespace {
 
-constexpr TimeUs kTimeout = 50'000;       // µs; never waited for: times are arguments
-constexpr TimeUs kFarFuture = 1LL << 50;  // everything has run for very long by then
-
 std::set<std::string> thread_names() {
   std::set<std::string> names;
   for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
@@ -97,7 +94,7 @@ TEST_CASE("C2: the end of a pool shuts it down, and leaves nothing behind") {
 }
 
 TEST_CASE("R2: workers are named, and one that comes later gets the lowest free name") {
-  Fixture fixture(3);
+  PoolFixture fixture(3);
   const auto has = [](const char* name) {
     return eventually([&] { return thread_names().count(name) == 1; });
   };
@@ -115,7 +112,7 @@ TEST_CASE("R2: workers are named, and one that comes later gets the lowest free 
 }
 
 TEST_CASE("thread pool: tasks come back as their own completions, with reply and timings") {
-  Fixture fixture(2);
+  PoolFixture fixture(2);
   const TimeUs before = monotonic_now();
   for (std::uint64_t number = 0; number < 100; ++number) {
     fixture.submit(number, number % 10 == 0 ? "fail" : "text");
@@ -136,7 +133,7 @@ TEST_CASE("thread pool: tasks come back as their own completions, with reply and
 }
 
 TEST_CASE("R5: a handler that throws answers with an error, and its worker goes on") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   fixture.submit(1, "throw");
   fixture.submit(2, "throw-int");
   fixture.submit(3, "text");
@@ -150,7 +147,7 @@ TEST_CASE("R5: a handler that throws answers with an error, and its worker goes 
 }
 
 TEST_CASE("B3: an overdue task is reported once, is told to stop, and comes back marked") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   fixture.submit(7, "until-stopped");
   const TimeUs begun = fixture.running(1).front().begun_at;
 
@@ -180,20 +177,20 @@ TEST_CASE("B3: an overdue task is reported once, is told to stop, and comes back
 }
 
 TEST_CASE("B3: without a time-out no task is ever overdue") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   fixture.submit(1, "wait");
   fixture.running(1);
   CHECK(fixture.inspect(kFarFuture, 0).overdue.empty());
 }
 
 TEST_CASE("B3: work that begins before the next look is looked after in time") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   const auto found = fixture.inspect(1'000, kTimeout);
   CHECK(found.look_again_at <= 1'000 + kTimeout);
 }
 
 TEST_CASE("a worker that does not come back is replaced, and ends when it does") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   fixture.submit(1, "wait");
   const Worker::Running hung = fixture.running(1).front();
   // However late the loop looks, the task is told first and then has a while to end.
@@ -235,7 +232,7 @@ TEST_CASE("a worker that does not come back is replaced, and ends when it does")
 }
 
 TEST_CASE("a client that left: its queued tasks are taken back, its running ones told to stop") {
-  Fixture fixture(2);
+  PoolFixture fixture(2);
   fixture.submit(1, "until-stopped", /*slot=*/1);
   fixture.submit(2, "wait", /*slot=*/2);
   fixture.running(2);
@@ -253,7 +250,7 @@ TEST_CASE("a client that left: its queued tasks are taken back, its running ones
 }
 
 TEST_CASE("a client that left: what a worker has in hand for it starts with its stop token set") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   std::vector<RunPtr> tasks;
   tasks.push_back(task(1, "wait", /*slot=*/1));
   tasks.push_back(task(2, "stopped?", /*slot=*/2));
@@ -273,7 +270,7 @@ TEST_CASE("a client that left: what a worker has in hand for it starts with its 
 }
 
 TEST_CASE("a hard stop sets every stop token") {
-  Fixture fixture(3);
+  PoolFixture fixture(3);
   for (std::uint64_t number = 0; number < 3; ++number) fixture.submit(number, "until-stopped");
   fixture.running(3);
   fixture.pool.cancel_all();
@@ -283,7 +280,7 @@ TEST_CASE("a hard stop sets every stop token") {
 }
 
 TEST_CASE("a long task keeps neither the results before it nor the tasks after it") {
-  Fixture fixture(1);
+  PoolFixture fixture(1);
   std::vector<RunPtr> tasks;
   tasks.push_back(task(1, "text"));
   tasks.push_back(task(2, "wait"));
@@ -305,7 +302,7 @@ TEST_CASE("a long task keeps neither the results before it nor the tasks after i
 }
 
 TEST_CASE("a restart gets what has not begun, and copies of what runs") {
-  Fixture fixture(2);
+  PoolFixture fixture(2);
   fixture.submit(1, "wait", /*slot=*/4);
   fixture.submit(2, "until-stopped", /*slot=*/5);
   const TimeUs begun = fixture.running(2).back().begun_at;
@@ -332,7 +329,7 @@ TEST_CASE("a restart gets what has not begun, and copies of what runs") {
 }
 
 TEST_CASE("B2: resizing ends idle workers only") {
-  Fixture fixture(3);
+  PoolFixture fixture(3);
   for (std::uint64_t number = 0; number < 3; ++number) fixture.submit(number, "wait");
   fixture.running(3);
   fixture.pool.resize(1);

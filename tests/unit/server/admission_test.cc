@@ -28,15 +28,15 @@ struct Desk final : FakeHost {
 };
 
 // One worker, which is busy until the gate opens, and a queue of four.
-struct Fixture {
-  Fixture() {
+struct AdmissionFixture {
+  AdmissionFixture() {
     desk.admission = &admission;
     REQUIRE(pool.queue().push(task(0, "wait", /*slot=*/1000)));
     CHECK(eventually([&] { return script.begun == 1; }));
   }
-  Fixture(const Fixture&) = delete;
-  Fixture& operator=(const Fixture&) = delete;
-  ~Fixture() { script.gate.open(); }
+  AdmissionFixture(const AdmissionFixture&) = delete;
+  AdmissionFixture& operator=(const AdmissionFixture&) = delete;
+  ~AdmissionFixture() { script.gate.open(); }
 
   // Sends so many lines, and lets the loop read them.
   void ask(Client& client, int lines) {
@@ -79,7 +79,7 @@ struct Fixture {
   Admission admission{pool, recycler, counters, [](std::size_t) { return 100; }};
 };
 
-TEST_CASE_FIXTURE(Fixture, "admission: a round's tasks are handed over in one go") {
+TEST_CASE_FIXTURE(AdmissionFixture, "admission: a round's tasks are handed over in one go") {
   auto [id, client] = desk.connect();
   ask(client, 3);
   CHECK(admission.staged() == 3);
@@ -93,7 +93,8 @@ TEST_CASE_FIXTURE(Fixture, "admission: a round's tasks are handed over in one go
   CHECK(admission.outstanding() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets an equal share") {
+TEST_CASE_FIXTURE(AdmissionFixture,
+                  "R1: what does not fit waits in line, and each gets an equal share") {
   auto [first_id, first] = desk.connect();
   auto [second_id, second] = desk.connect();
   ask(first, 10);
@@ -129,7 +130,7 @@ TEST_CASE_FIXTURE(Fixture, "R1: what does not fit waits in line, and each gets a
   CHECK(admission.outstanding() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "admission: with --overload reject nobody waits") {
+TEST_CASE_FIXTURE(AdmissionFixture, "admission: with --overload reject nobody waits") {
   desk.overload = Overload::kReject;
   auto [id, client] = desk.connect();
   ask(client, 6);
@@ -145,7 +146,8 @@ TEST_CASE_FIXTURE(Fixture, "admission: with --overload reject nobody waits") {
   CHECK(desk.verdicts == std::vector<V>{V::kAdmitted});
 }
 
-TEST_CASE_FIXTURE(Fixture, "admission: what a client leaves behind is taken back wherever it is") {
+TEST_CASE_FIXTURE(AdmissionFixture,
+                  "admission: what a client leaves behind is taken back wherever it is") {
   auto [id, client] = desk.connect();
   auto [other_id, other] = desk.connect();
   ask(client, 1);
@@ -160,7 +162,7 @@ TEST_CASE_FIXTURE(Fixture, "admission: what a client leaves behind is taken back
   CHECK(take_queued() == std::map<std::uint32_t, int>{{other_id.slot, 1}});
 }
 
-TEST_CASE_FIXTURE(Fixture, "admission: those in line who have left give up their place") {
+TEST_CASE_FIXTURE(AdmissionFixture, "admission: those in line who have left give up their place") {
   auto [first_id, first] = desk.connect();
   auto [second_id, second] = desk.connect();
   ask(first, 5);
@@ -174,7 +176,8 @@ TEST_CASE_FIXTURE(Fixture, "admission: those in line who have left give up their
   CHECK(take_queued() == std::map<std::uint32_t, int>{{second_id.slot, 2}});
 }
 
-TEST_CASE_FIXTURE(Fixture, "admission: who waits in line goes on as far as the budget goes") {
+TEST_CASE_FIXTURE(AdmissionFixture,
+                  "admission: who waits in line goes on as far as the budget goes") {
   // Fails when the loop serves everyone in line in one round however many they are.
   auto [first_id, first] = desk.connect();
   auto [second_id, second] = desk.connect();
@@ -200,7 +203,8 @@ std::vector<std::pair<std::uint32_t, std::size_t>> runs_in(TaskQueue& queue) {
   return runs;
 }
 
-TEST_CASE_FIXTURE(Fixture, "admission: lines of one client go together as far as they are short") {
+TEST_CASE_FIXTURE(AdmissionFixture,
+                  "admission: lines of one client go together as far as they are short") {
   pool.queue().set_capacity(1000);
   admission.forget_room();
   auto guest = desk.connect();
@@ -244,7 +248,7 @@ TEST_CASE_FIXTURE(Fixture, "admission: lines of one client go together as far as
   CHECK((runs_in(pool.queue()) == Runs{{id.slot, 64}, {id.slot, 64}, {id.slot, 64}, {id.slot, 8}}));
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(AdmissionFixture,
                   "admission: what a run costs is charged, and what it takes is estimated") {
   // Fails when a handler's own account of its work is left out.
   auto [id, client] = desk.connect();
@@ -264,7 +268,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(all.front()->charge == desk.table.find(id)->writer().bytes_owed());
 }
 
-TEST_CASE_FIXTURE(Fixture, "admission: counts what ended, and the time it took") {
+TEST_CASE_FIXTURE(AdmissionFixture, "admission: counts what ended, and the time it took") {
   Run ended;
   ended.add("x");
   ended.tasks[0].took = ended.work = 250;

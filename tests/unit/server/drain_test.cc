@@ -19,13 +19,13 @@ using Asked = DrainHost::Asked;
 constexpr TimeUs kHour = 3'600'000'000;
 
 // A server as far as signals have to do with it.
-struct Fixture : DrainHost {
-  explicit Fixture(bool all_announced = false) : all_are_announced(all_announced) {
+struct DrainFixture : DrainHost {
+  explicit DrainFixture(bool all_announced = false) : all_are_announced(all_announced) {
     driver.at_end_of_round = [this] { end_round(); };
   }
-  Fixture(const Fixture&) = delete;
-  Fixture& operator=(const Fixture&) = delete;
-  virtual ~Fixture() = default;
+  DrainFixture(const DrainFixture&) = delete;
+  DrainFixture& operator=(const DrainFixture&) = delete;
+  virtual ~DrainFixture() = default;
 
   Begun begin_drain(Asked asked) override {
     const TimeUs now = driver.loop.now();
@@ -79,11 +79,11 @@ struct Fixture : DrainHost {
   TimeUs memory_at_ = 0;
 };
 
-struct Announced : Fixture {
-  Announced() : Fixture(/*all_announced=*/true) {}
+struct Announced : DrainFixture {
+  Announced() : DrainFixture(/*all_announced=*/true) {}
 };
 
-TEST_CASE_FIXTURE(Fixture, "drain: SIGTERM begins it once, and it ends when nothing is left") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: SIGTERM begins it once, and it ends when nothing is left") {
   send({SIGTERM});
   CHECK(begun == std::vector{Asked::kStop});
   CHECK(drain.draining());
@@ -95,7 +95,7 @@ TEST_CASE_FIXTURE(Fixture, "drain: SIGTERM begins it once, and it ends when noth
   CHECK_FALSE(drain.cut_short());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: SIGINT is a stop as well, and a second signal ends it") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: SIGINT is a stop as well, and a second signal ends it") {
   send({SIGINT});
   CHECK(begun == std::vector{Asked::kStop});
   CHECK(drain.draining());
@@ -105,26 +105,27 @@ TEST_CASE_FIXTURE(Fixture, "drain: SIGINT is a stop as well, and a second signal
   CHECK(tries == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: the end of its time ends it") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: the end of its time ends it") {
   time_to_drain = 20'000;
   send({SIGTERM});
   CHECK(is_over());
   CHECK(drain.cut_short());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: an announced successor makes a restart of the stop") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: an announced successor makes a restart of the stop") {
   send({SIGUSR1});
   CHECK(begun.empty());
   send({SIGTERM});
   CHECK(begun == std::vector{Asked::kRestart});
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: both signals read at once are a restart, too") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: both signals read at once are a restart, too") {
   send({SIGUSR1, SIGTERM});
   CHECK(begun == std::vector{Asked::kRestart});
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: an announcement can be taken back, even behind the SIGTERM") {
+TEST_CASE_FIXTURE(DrainFixture,
+                  "drain: an announcement can be taken back, even behind the SIGTERM") {
   send({SIGUSR1});
   send({SIGRTMIN, SIGTERM});
   CHECK(begun == std::vector{Asked::kStop});
@@ -145,7 +146,8 @@ TEST_CASE_FIXTURE(Announced, "drain: where all is announced, so is a restart") {
   CHECK(begun == std::vector{Asked::kRestart});
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: reload and lame duck are passed on, while it has not begun") {
+TEST_CASE_FIXTURE(DrainFixture,
+                  "drain: reload and lame duck are passed on, while it has not begun") {
   send({SIGHUP});
   send({SIGUSR2});
   send({SIGUSR2});
@@ -160,7 +162,7 @@ TEST_CASE_FIXTURE(Fixture, "drain: reload and lame duck are passed on, while it 
   CHECK(drain.draining());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: without memory it begins when there is some") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: without memory it begins when there is some") {
   without_memory_for = 20'000;
   send({SIGUSR1, SIGTERM});
   CHECK(drain.draining());
@@ -170,7 +172,7 @@ TEST_CASE_FIXTURE(Fixture, "drain: without memory it begins when there is some")
   CHECK(drain.draining());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: it begins once, though there is no memory for its end") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: it begins once, though there is no memory for its end") {
   fails_when_begun = true;
   send({SIGUSR1, SIGTERM});
   CHECK(driver.run_until([this] { return failures == 1; }));
@@ -180,7 +182,7 @@ TEST_CASE_FIXTURE(Fixture, "drain: it begins once, though there is no memory for
   CHECK(is_over());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: its time counts from the signal, however late it begins") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: its time counts from the signal, however late it begins") {
   time_to_drain = 10'000;
   without_memory_for = 100'000;
   send({SIGTERM});
@@ -189,14 +191,15 @@ TEST_CASE_FIXTURE(Fixture, "drain: its time counts from the signal, however late
   CHECK(drain.cut_short());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: the end of its time comes earlier, never later") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: the end of its time comes earlier, never later") {
   send({SIGTERM});
   drain.hasten(driver.loop.now() + 20'000);
   drain.hasten(driver.loop.now() + kHour);
   CHECK(is_over());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: a failure is as a restart that begins in this round's end") {
+TEST_CASE_FIXTURE(DrainFixture,
+                  "drain: a failure is as a restart that begins in this round's end") {
   drain.begin_for_failure();
   CHECK(begun.empty());
   driver.run_rounds(2);
@@ -207,7 +210,7 @@ TEST_CASE_FIXTURE(Fixture, "drain: a failure is as a restart that begins in this
   CHECK(drain.draining());
 }
 
-TEST_CASE_FIXTURE(Fixture, "drain: a stop in no time is as a restart that is over at once") {
+TEST_CASE_FIXTURE(DrainFixture, "drain: a stop in no time is as a restart that is over at once") {
   drain.stop_now();
   CHECK(begun == std::vector{Asked::kRestart});
   drain.stop_now();

@@ -10,7 +10,7 @@ namespace pool_server {
 namespace {
 
 // Requests are collected by the host, their tasks are made and delivered by the test.
-struct Fixture {
+struct RouterFixture {
   LoopDriver driver;
   FakeHost host{driver};
   Counters counters;
@@ -60,7 +60,8 @@ struct Fixture {
   }
 };
 
-TEST_CASE_FIXTURE(Fixture, "R5: results and refusals reach the client in the order it asked") {
+TEST_CASE_FIXTURE(RouterFixture,
+                  "R5: results and refusals reach the client in the order it asked") {
   ask("a\nb\nc\n", 3);
   router.answer_error(connection(), "refused");  // of a fourth request
   router.deliver(ended(2));
@@ -77,7 +78,7 @@ TEST_CASE_FIXTURE(Fixture, "R5: results and refusals reach the client in the ord
   CHECK(connection().writer().bytes_owed() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "R5: a run is delivered whole, and each of its tasks is counted") {
+TEST_CASE_FIXTURE(RouterFixture, "R5: a run is delivered whole, and each of its tasks is counted") {
   ask("a\nb\nc\n", 3);
   RunPtr run = ended(0);
   add(*run, 1, Outcome::kError);
@@ -100,7 +101,8 @@ TEST_CASE_FIXTURE(Fixture, "R5: a run is delivered whole, and each of its tasks 
   CHECK(connection().writer().unanswered() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "a run that was shed, or whose client has gone, counts as its tasks") {
+TEST_CASE_FIXTURE(RouterFixture,
+                  "a run that was shed, or whose client has gone, counts as its tasks") {
   ask("a\nb\nc\nd\n", 4);
   const auto two = [&](std::size_t first) {
     RunPtr run = recycler.take();
@@ -122,7 +124,7 @@ TEST_CASE_FIXTURE(Fixture, "a run that was shed, or whose client has gone, count
   CHECK(counters.dropped == 2);
 }
 
-TEST_CASE_FIXTURE(Fixture, "B4: STATS counts all that was answered before it") {
+TEST_CASE_FIXTURE(RouterFixture, "B4: STATS counts all that was answered before it") {
   ask("a\nb\n", 2);
   router.answer_stats(connection());
   router.deliver(ended(1, Outcome::kError));
@@ -134,7 +136,7 @@ TEST_CASE_FIXTURE(Fixture, "B4: STATS counts all that was answered before it") {
   CHECK(heard() == "result: a\nERROR: b\nstats: completed=2 errors=1\n");
 }
 
-TEST_CASE_FIXTURE(Fixture, "B4: STATS is rendered once a round, however many ask") {
+TEST_CASE_FIXTURE(RouterFixture, "B4: STATS is rendered once a round, however many ask") {
   // Fails when each STATS of a pipeline, or of each connection, is rendered for itself.
   auto [other_id, other] = host.connect();
   for (int i = 0; i < 100; ++i) {
@@ -149,7 +151,7 @@ TEST_CASE_FIXTURE(Fixture, "B4: STATS is rendered once a round, however many ask
   CHECK(host.table.find(other_id)->writer().unanswered() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "B4: STATS behind a further error is told with the next round's") {
+TEST_CASE_FIXTURE(RouterFixture, "B4: STATS behind a further error is told with the next round's") {
   // Fails when a STATS is answered by a text from before an error that its client was told first.
   router.answer_stats(connection());
   router.answer_error(connection(), "no");
@@ -165,7 +167,8 @@ TEST_CASE_FIXTURE(Fixture, "B4: STATS behind a further error is told with the ne
   CHECK(heard() == before + "ERROR: no\n" + after + after);
 }
 
-TEST_CASE_FIXTURE(Fixture, "B3: an overdue task is answered once, its late result is dropped") {
+TEST_CASE_FIXTURE(RouterFixture,
+                  "B3: an overdue task is answered once, its late result is dropped") {
   ask("a\nb\n", 2);
   router.answer_overdue(overdue(0), "timed out");
   CHECK(heard() == "ERROR: timed out\n");
@@ -182,7 +185,7 @@ TEST_CASE_FIXTURE(Fixture, "B3: an overdue task is answered once, its late resul
   CHECK(connection().writer().bytes_owed() == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture,
+TEST_CASE_FIXTURE(RouterFixture,
                   "a result for a client that has gone is dropped, and never given to the next") {
   ask("a\n", 1);
   RunPtr late = ended(0);
@@ -198,7 +201,7 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(counters.dropped == 1);
 }
 
-TEST_CASE_FIXTURE(Fixture, "a task that was shed is answered, and not counted as done") {
+TEST_CASE_FIXTURE(RouterFixture, "a task that was shed is answered, and not counted as done") {
   ask("a\nb\n", 2);
   RunPtr task = ended(0);
   task->replies.clear();

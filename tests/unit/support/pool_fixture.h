@@ -12,13 +12,16 @@
 
 namespace pool_server {
 
+constexpr TimeUs kTimeout = 50'000;       // µs; never waited for: times are arguments
+constexpr TimeUs kFarFuture = 1LL << 50;  // everything has run for very long by then
+
 // A pool and what a test needs round it, in the order of their lives.
-struct Fixture {
-  explicit Fixture(unsigned workers, std::size_t capacity = 1000)
+struct PoolFixture {
+  explicit PoolFixture(unsigned workers, std::size_t capacity = 1000)
       : pool(workers, capacity, script.factory(), completions) {}
-  Fixture(const Fixture&) = delete;
-  Fixture& operator=(const Fixture&) = delete;
-  ~Fixture() { script.gate.open(); }
+  PoolFixture(const PoolFixture&) = delete;
+  PoolFixture& operator=(const PoolFixture&) = delete;
+  ~PoolFixture() { script.gate.open(); }
 
   void submit(std::uint64_t number, std::string text, std::uint32_t slot = 0) {
     REQUIRE(pool.queue().push(task(number, std::move(text), slot)));
