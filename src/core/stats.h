@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -49,6 +50,13 @@ struct Counters {
 // All of `counters`, in an order that only ever grows at its end, and back.
 std::vector<std::uint64_t> totals_of(const Counters& counters);
 void restore_totals(const std::vector<std::uint64_t>& totals, Counters& counters);
+
+// How many workers are at work, as far as one knows without asking them: no more than hold a line
+// (`held`: popped and not come back, several by one worker while they are short), and no more than
+// are awake.
+inline std::size_t workers_at_work(std::size_t held, std::size_t workers, std::size_t asleep) {
+  return std::min(held, workers - std::min(workers, asleep));
+}
 
 // Counters and the state of the moment, as STATS and STATUS= tell it.
 struct StatsView {

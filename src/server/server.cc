@@ -356,11 +356,10 @@ StatsView Server::view() {
                                                                : "";
   view.queue_depth = level.depth + admission_.staged();
   view.queue_capacity = options_.queue_capacity;
-  // Batches are popped ahead of being run, hence the bound.
-  view.active_workers = std::min<std::size_t>(
-      admission_.outstanding() -
-          std::min(admission_.outstanding(), view.queue_depth + view.stuck_workers),
-      view.workers);
+  const std::size_t outstanding = admission_.outstanding();
+  view.active_workers =
+      workers_at_work(outstanding - std::min(outstanding, view.queue_depth + view.stuck_workers),
+                      view.workers, level.idle);
   return view;
 }
 

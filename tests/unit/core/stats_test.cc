@@ -63,6 +63,16 @@ TEST_CASE("B4: STATS tells every figure as key=value") {
   }
 }
 
+TEST_CASE(
+    "stats: a worker that holds many lines is one at work, and one that has just gone to sleep "
+    "none") {
+  CHECK(workers_at_work(/*held=*/64, /*workers=*/8, /*asleep=*/7) == 1);
+  CHECK(workers_at_work(64, 8, 0) == 8);
+  CHECK(workers_at_work(2, 8, 0) == 2);
+  CHECK(workers_at_work(3, 8, 8) == 0);
+  CHECK(workers_at_work(1, 1, 2) == 0);  // a pool that shrinks
+}
+
 TEST_CASE("stats: totals outlast a restart, in whatever release they were written") {
   const Counters before = some_counters();
   const std::vector<std::uint64_t> totals = totals_of(before);
