@@ -118,7 +118,8 @@ class Scene(RestartTestCase):
         """Clients ask; what a call that fails for good keeps from them, they get when it works again."""
         crowd.ask()
         if self.fault and self.fault.lasting:
-            crowd.read_for(0.5 * SLOWDOWN)
+            # By one byte at a time, all comes in the end; until then the server has what to do.
+            crowd.read_for(PATIENCE if self.fault.error == "SHORT" else 0.5 * SLOWDOWN)
         else:
             crowd.read()
             crowd.leave()
