@@ -53,9 +53,10 @@ void restore_totals(const std::vector<std::uint64_t>& totals, Counters& counters
 
 // How many workers are at work, as far as one knows without asking them: no more than hold a line
 // (`held`: popped and not come back, several by one worker while they are short), and no more than
-// are awake.
+// are awake; but one at least until all have come back, so that at none all are counted.
 inline std::size_t workers_at_work(std::size_t held, std::size_t workers, std::size_t asleep) {
-  return std::min(held, workers - std::min(workers, asleep));
+  const std::size_t awake = workers - std::min(workers, asleep);
+  return std::min(held, std::max<std::size_t>(awake, 1));
 }
 
 // Counters and the state of the moment, as STATS and STATUS= tell it.

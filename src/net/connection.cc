@@ -369,10 +369,11 @@ bool Connection::is_excused(Expiry expiry) {
   return (expiry == Expiry::kSend && reads_on()) || (expiry == Expiry::kLine && line_is_here());
 }
 
-// Where the server does not read, the rest of a line may be waiting for it: then it is not the
-// client that is slow.
+// Where the server does not read, the rest of a line may be waiting for it, or the end of the
+// input, which makes a line of what came last: then it is not the client that is slow.
 bool Connection::line_is_here() {
-  if (!starved_ || !(reader_.has_whole_line() || has_input(socket_.get()))) return false;
+  constexpr TimeUs kNow = 0;
+  if (!starved_ || !(reader_.has_whole_line() || wait_for_input(socket_.get(), kNow))) return false;
   line_since_ = host_.loop().now();
   return true;
 }

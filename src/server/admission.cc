@@ -100,6 +100,14 @@ std::optional<ConnectionId> Admission::next_in_line() {
   return next;
 }
 
+// Each look at all in line is paid for by half as many who have gone.
+void Admission::on_waiter_gone(const std::function<bool(ConnectionId)>& is_open) {
+  ++gone_;
+  if (in_turn_ || gone_ <= waiting_.size() / 2) return;
+  std::erase_if(waiting_, [&](ConnectionId id) { return !is_open(id); });
+  gone_ = 0;
+}
+
 bool Admission::submit(TimeUs now) {
   if (staged_.empty()) return false;
   const TaskQueue::Level level = pool_.queue().push_all(staged_, estimated_task_, now);

@@ -49,6 +49,9 @@ class Admission {
   void begin_turns();
   std::optional<ConnectionId> next_in_line();
   void end_turns() { in_turn_ = false; }
+  // One that was put back has closed. Now and then its like are taken out of line, which may not
+  // move for long.
+  void on_waiter_gone(const std::function<bool(ConnectionId)>& is_open);
   // End of round: hands what is staged to the pool. True: there was something.
   bool submit(TimeUs now);
 
@@ -64,6 +67,7 @@ class Admission {
   std::size_t outstanding() const { return outstanding_; }  // accepted and not come back
   // ... and whose client has not been answered either.
   std::size_t awaited() const { return outstanding_ - overdue_; }
+  std::size_t in_line() const { return waiting_.size(); }  // some of whom may have gone
   // A task was answered without having come back.
   void on_overdue() { ++overdue_; }
   std::size_t staged() const { return tasks_in(staged_); }   // tasks
@@ -84,6 +88,8 @@ class Admission {
 
   std::vector<RunPtr> staged_;
   std::deque<ConnectionId> waiting_;
+  std::size_t gone_ =
+      0;  // closed since those were last taken out; as many as are in there, or more
   FairShare share_of_room_;     // where requests are refused
   std::size_t room_ = 0;        // of the queue as last seen, less what is staged
   std::size_t capacity_ = 0;    // of the queue as last seen

@@ -341,7 +341,11 @@ void Clients::on_failed(Connection& connection, const std::exception& error) {
 void Clients::on_closed(Connection& connection, bool broken) {
   peers_.remove(connection.id().slot);
   if (connection.writer().unanswered() > 0) admission_.cancel(connection.id());
+  const bool waited = connection.waits_for_room();
   connections_.bury(connection);
+  if (waited) {
+    admission_.on_waiter_gone([this](ConnectionId id) { return connections_.find(id) != nullptr; });
+  }
   if (accept_paused_) resume_accepting();
   if (connection.refused) --refused_;
   if (!log::enabled(LogLevel::kDebug)) return;

@@ -63,14 +63,13 @@ TEST_CASE("B4: STATS tells every figure as key=value") {
   }
 }
 
-TEST_CASE(
-    "stats: a worker that holds many lines is one at work, and one that has just gone to sleep "
-    "none") {
+TEST_CASE("stats: one worker with many lines is one at work, and none is when all are counted") {
   CHECK(workers_at_work(/*held=*/64, /*workers=*/8, /*asleep=*/7) == 1);
   CHECK(workers_at_work(64, 8, 0) == 8);
   CHECK(workers_at_work(2, 8, 0) == 2);
-  CHECK(workers_at_work(3, 8, 8) == 0);
-  CHECK(workers_at_work(1, 1, 2) == 0);  // a pool that shrinks
+  CHECK(workers_at_work(3, 8, 8) == 1);
+  CHECK(workers_at_work(0, 8, 0) == 0);
+  CHECK(workers_at_work(1, 1, 2) == 1);  // a pool that shrinks
 }
 
 TEST_CASE("stats: totals outlast a restart, in whatever release they were written") {

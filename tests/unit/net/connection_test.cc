@@ -436,5 +436,26 @@ TEST_CASE_FIXTURE(ConnectionFixture,
   host.memory().close(others);
 }
 
+TEST_CASE_FIXTURE(
+    ConnectionFixture,
+    "connection: a last line that waits for memory is no slow one once its end has come") {
+  host.patience.line = 20'000;
+  host.memory().set_limit(1000, 1000);
+  auto [id, client] = host.connect();
+  client.send("the last line");
+  CHECK(driver.run_until([&] { return host.received > 0; }));
+  client.shut_down_sending();
+  MemoryBudget::Account others;
+  host.memory().open(others);
+  host.memory().set(others, 0, 1000);
+  driver.run_rounds(2);
+  pass(30'000);
+  CHECK(host.expired.empty());
+  host.memory().close(others);
+  if (Connection* connection = host.table.find(id)) connection->memory_may_be_free();
+  REQUIRE(asked(1));
+  CHECK(host.requests[0].text == "the last line");
+}
+
 }  // namespace
 }  // namespace pool_server

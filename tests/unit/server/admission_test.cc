@@ -94,6 +94,28 @@ TEST_CASE_FIXTURE(AdmissionFixture, "admission: a round's tasks are handed over 
 }
 
 TEST_CASE_FIXTURE(AdmissionFixture,
+                  "admission: who has gone keeps no place in line, however long it does not move") {
+  const auto is_open = [this](ConnectionId id) { return desk.table.find(id) != nullptr; };
+  auto [stays_id, stays] = desk.connect();
+  ask(stays, 10);
+  CHECK(admission.submit(1));
+  for (std::size_t i = 0; i < 100; ++i) {
+    auto [id, client] = desk.connect();
+    ask(client, 1);
+    REQUIRE(desk.table.find(id)->waits_for_room());
+    client.leave();
+    desk.table.find(id)->close(/*broken=*/false);
+    admission.on_waiter_gone(is_open);
+    CHECK(admission.in_line() <= 3);
+  }
+  take_queued();
+  give_turns();
+  CHECK(admission.staged() > 0);
+  CHECK(admission.submit(1));
+  CHECK(take_queued().contains(stays_id.slot));
+}
+
+TEST_CASE_FIXTURE(AdmissionFixture,
                   "R1: what does not fit waits in line, and each gets an equal share") {
   auto [first_id, first] = desk.connect();
   auto [second_id, second] = desk.connect();
