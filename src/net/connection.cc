@@ -251,24 +251,28 @@ void Connection::finish() {
 // Nothing of the client's may be left unread, or closing would be a reset, which takes with it what
 // is under way.
 void Connection::discard_input() {
-  const auto [result, received] = receive_some(SIZE_MAX);
-  wipe(received);
-  const bool quiet = result.status == IoStatus::kAgain && farewell_ == Farewell::kShort;
-  if (result.status == IoStatus::kEof || result.status == IoStatus::kError || quiet) {
-    close(/*broken=*/false);
+  // Who is to go at once has no event to wait for, once all that it had sent is read.
+  const bool at_once = farewell_ == Farewell::kShort;
+  const IoStatus status = receive_and_forget(at_once ? kMostReceives : 1);
+  const bool quiet = status == IoStatus::kAgain && at_once;
+  if (status == IoStatus::kEof || status == IoStatus::kError || quiet) close(/*broken=*/false);
+}
+
+IoStatus Connection::receive_and_forget(int most) {
+  IoStatus status = IoStatus::kOk;
+  for (; most > 0 && status == IoStatus::kOk; --most) {
+    const auto [result, received] = receive_some(SIZE_MAX);
+    wipe(received);
+    status = result.status;
   }
+  return status;
 }
 
 // Closes when the client's side has taken in all, and either has nothing more to say or has gone on
 // saying it for too long.
 void Connection::look_for_delivery() {
   const TimeUs now = host_.loop().now();
-  IoStatus status = IoStatus::kOk;
-  for (int i = 0; i < kMostReceives && status == IoStatus::kOk; ++i) {
-    const auto [result, received] = receive_some(SIZE_MAX);
-    wipe(received);
-    status = result.status;
-  }
+  const IoStatus status = receive_and_forget(kMostReceives);
   const std::size_t undelivered = undelivered_output(socket_.get());
   if (undelivered == 0 && blocked_since_ == 0) blocked_since_ = now;  // all is delivered since then
   const bool said_all = status != IoStatus::kOk;
@@ -370,10 +374,13 @@ bool Connection::is_excused(Expiry expiry) {
 }
 
 // Where the server does not read, the rest of a line may be waiting for it, or the end of the
-// input, which makes a line of what came last: then it is not the client that is slow.
+// input, which makes a line of what came last: then it is not the client that is slow. Nor while
+// what it had asked before a restart waits, which has its place before any error.
 bool Connection::line_is_here() {
   constexpr TimeUs kNow = 0;
-  if (!starved_ || !(reader_.has_whole_line() || wait_for_input(socket_.get(), kNow))) return false;
+  const bool here =
+      carried_ != nullptr || reader_.has_whole_line() || wait_for_input(socket_.get(), kNow);
+  if (!starved_ || !here) return false;
   line_since_ = host_.loop().now();
   return true;
 }

@@ -224,6 +224,7 @@ class Connection final : public EventSource, private Timer {
   bool complete() const;
   void finish();
   void discard_input();
+  IoStatus receive_and_forget(int most);  // at most so often; what the last one came to
   void look_for_delivery();
   void leave_loop();
   void update_interest();

@@ -268,12 +268,10 @@ Clients::Debts Clients::debts() {
 
 void Clients::take_newcomers(bool wanted) {
   takes_newcomers_ = wanted;
-  for (const auto& listener : listeners_) {
-    if (!takes_newcomers_) {
-      listener->pause();
-    } else if (!accept_paused_) {
-      listener->resume();
-    }
+  if (!wanted) {
+    for (const auto& listener : listeners_) listener->pause();
+  } else if (!accept_paused_) {
+    resume_accepting();
   }
 }
 

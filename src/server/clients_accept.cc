@@ -178,9 +178,11 @@ void Clients::retry_accepting() {
 }
 
 void Clients::on_listener_dead(Listener& listener, int error) {
-  log::write(LogLevel::kError, "listener-dead", {},
-             fmt::format("no more connections on {}, it does not listen any more: {}",
-                         listener.name(), std::strerror(error)));
+  log::attempt([&] {
+    log::write(LogLevel::kError, "listener-dead", {},
+               fmt::format("no more connections on {}, it does not listen any more: {}",
+                           listener.name(), std::strerror(error)));
+  });
 }
 
 void Clients::resume_accepting() {

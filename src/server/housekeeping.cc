@@ -68,9 +68,11 @@ void Housekeeping::feed_watchdog(TimeUs now) {
     service_manager::notify("WATCHDOG=1");
     starving_logged_ = false;
   } else if (!std::exchange(starving_logged_, true)) {
-    log::write(LogLevel::kError, "watchdog-not-fed", {},
-               fmt::format("{} tasks wait and no worker gets on: the watchdog is not fed",
-                           pool_.queue().level().depth));
+    log::attempt([&] {
+      log::write(LogLevel::kError, "watchdog-not-fed", {},
+                 fmt::format("{} tasks wait and no worker gets on: the watchdog is not fed",
+                             pool_.queue().level().depth));
+    });
   }
   timers_.arm(watchdog_, now + *watchdog_period_);
 }

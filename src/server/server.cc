@@ -182,6 +182,7 @@ TimeUs Server::end_of_round(TimeUs now) {
 // for completions comes last, so that a worker needs to wake the loop only when it really sleeps.
 TimeUs Server::finish_round(TimeUs now) {
   clients_.visit_readable();
+  if (lame_duck_asked_) switch_lame_duck();
   drain_.begin_if_asked();
   clients_.give_turns();
   if (admission_.submit(now)) watch_.inspect_soon(now);
@@ -224,17 +225,23 @@ Server::Begun Server::begin_drain(Asked asked) {
                         : "finishing the work that was accepted"};
 }
 
-void Server::toggle_lame_duck() {
-  lame_duck_ = !lame_duck_;
+// What takes memory comes before the first change.
+void Server::switch_lame_duck() {
+  const bool begins = !lame_duck_;
   // Balancers hear of it when they ask next. Whoever they send until then is served.
   const bool told = reporting_ != nullptr && reporting_->tells_balancers();
-  clients_.take_newcomers(!lame_duck_ || told);
-  log::write(
-      LogLevel::kInfo, lame_duck_ ? log::Event("lame-duck") : log::Event("lame-duck-ended"), {},
-      !lame_duck_ ? "SIGUSR2: newcomers are served again"
+  const std::string text =
+      !begins ? "SIGUSR2: newcomers are served again"
       : told
           ? "SIGUSR2: balancers are told to send no newcomers, whoever comes is served"
-          : fmt::format("SIGUSR2: no newcomers, serving the {} that are here", clients_.served()));
+          : fmt::format("SIGUSR2: no newcomers, serving the {} that are here", clients_.served());
+  clients_.take_newcomers(!begins || told);
+  lame_duck_ = begins;
+  lame_duck_asked_ = false;
+  log::attempt([&] {
+    log::write(LogLevel::kInfo, begins ? log::Event("lame-duck") : log::Event("lame-duck-ended"),
+               {}, text);
+  });
 }
 
 TimeUs Server::drain(TimeUs now) {
@@ -262,9 +269,9 @@ bool Server::all_is_delivered(TimeUs now) {
 
 // Between two rounds, when nothing is staged that was admitted under the old limits.
 void Server::reload() {
-  service_manager::notify_reloading();
   reserve_.release();
   try {
+    service_manager::notify_reloading();
     CommandLine wanted = read_options_();
     // The old processes would stay only until the first of them ends.
     if (const std::string fault =

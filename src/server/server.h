@@ -64,7 +64,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   // DrainHost
   Begun begin_drain(Asked asked) override;
   void request_reload() override { reload_requested_ = true; }
-  void toggle_lame_duck() override;
+  void toggle_lame_duck() override { lame_duck_asked_ = !lame_duck_asked_; }
 
   // Throws std::runtime_error when the limit of descriptors leaves none for a client, `ending` of
   // those that are open aside.
@@ -72,6 +72,7 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   void configure_queue(StandingWaits waits);
   End end_cut_short(bool all_kept);
   void reload();
+  void switch_lame_duck();
   void take_over(Options wanted);
   // When to be called again.
   TimeUs drain(TimeUs now);
@@ -101,7 +102,8 @@ class Server final : private RoundHooks, private EventSource, private DrainHost 
   std::function<CommandLine()> read_options_;
   bool reload_requested_ = false;
   bool lame_duck_ = false;
-  bool delivers_first_ = false;  // the hand-over that was prepared is one after a stop's work
+  bool lame_duck_asked_ = false;  // to begin it, or to end it
+  bool delivers_first_ = false;   // the hand-over that was prepared is one after a stop's work
   TimeUs look_for_delivery_at_ = 0;
   std::unique_ptr<ChildrenWatch> children_;  // null: the work is not a program's
   bool nursery_gone_ = false;

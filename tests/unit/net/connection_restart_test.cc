@@ -171,5 +171,26 @@ TEST_CASE_FIXTURE(RestartFixture,
   CHECK(hears("ERROR: too long\nresult: ok\n"));
 }
 
+TEST_CASE_FIXTURE(RestartFixture,
+                  "restart: a half line is no slow one while requests before it wait") {
+  // Fails when the error takes the place of the replies that are owed before it.
+  client.send("1\n2\nhalf");
+  REQUIRE(asked(before, 2));
+  connection().prepare_to_carry(Connection::Carry::kAsItIs);
+  FakeHost after(driver);
+  after.patience.line = 20'000;
+  after.room = 0;
+  after.memory().set_limit(1000, 1000);
+  MemoryBudget::Account others;
+  after.memory().open(others);
+  after.memory().set(others, 0, 1000);
+  restart(after);
+  driver.run_rounds(2);
+  driver.timers.fire_due(driver.loop.now() + 30'000);
+  driver.run_rounds(2);
+  CHECK(after.expired.empty());
+  after.memory().close(others);
+}
+
 }  // namespace
 }  // namespace pool_server

@@ -230,6 +230,17 @@ TEST_CASE_FIXTURE(ConnectionFixture, "connection: without lingering the end come
 }
 
 TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: without lingering the end comes at once, whatever it had sent") {
+  auto [id, client] = host.connect();
+  client.send("x");
+  host.table.find(id)->refuse("ERROR: no\n", /*linger=*/false);
+  driver.run_rounds(2);
+  CHECK(host.closed.size() == 1);  // and not when a timer says so
+  CHECK(is_left_by_server(client));
+  CHECK(client.heard() == "ERROR: no\n");
+}
+
+TEST_CASE_FIXTURE(ConnectionFixture,
                   "R3: finishing up reads no more and ends when nothing is owed") {
   auto [id, client] = host.connect();
   client.send("one\n");
