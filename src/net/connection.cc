@@ -377,10 +377,11 @@ bool Connection::is_excused(Expiry expiry) {
 // input, which makes a line of what came last: then it is not the client that is slow. Nor while
 // what it had asked before a restart waits, which has its place before any error.
 bool Connection::line_is_here() {
+  if (!starved_) return false;
   constexpr TimeUs kNow = 0;
   const bool here =
       carried_ != nullptr || reader_.has_whole_line() || wait_for_input(socket_.get(), kNow);
-  if (!starved_ || !here) return false;
+  if (!here) return false;
   line_since_ = host_.loop().now();
   return true;
 }

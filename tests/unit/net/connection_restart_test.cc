@@ -148,13 +148,10 @@ TEST_CASE_FIXTURE(RestartFixture,
   before.memory().set_limit(1000, 1000);
   client.send("half a line");
   CHECK(driver.run_until([&] { return before.received > 0; }));
-  MemoryBudget::Account others;
-  before.memory().open(others);
-  before.memory().set(others, 0, 1000);
+  const HeldByOthers others(before.memory(), 1000);
   connection().prepare_to_carry(Connection::Carry::kDelivered);
   driver.run_rounds(2);
   CHECK(before.starved.empty());
-  before.memory().close(others);
 }
 
 TEST_CASE_FIXTURE(RestartFixture,
@@ -181,15 +178,12 @@ TEST_CASE_FIXTURE(RestartFixture,
   after.patience.line = 20'000;
   after.room = 0;
   after.memory().set_limit(1000, 1000);
-  MemoryBudget::Account others;
-  after.memory().open(others);
-  after.memory().set(others, 0, 1000);
+  const HeldByOthers others(after.memory(), 1000);
   restart(after);
   driver.run_rounds(2);
   driver.timers.fire_due(driver.loop.now() + 30'000);
   driver.run_rounds(2);
   CHECK(after.expired.empty());
-  after.memory().close(others);
 }
 
 }  // namespace

@@ -440,11 +440,8 @@ TEST_CASE_FIXTURE(ConnectionFixture,
   auto [id, client] = host.connect();
   client.send("half a line");
   CHECK(driver.run_until([&] { return host.received > 0; }));
-  MemoryBudget::Account others;
-  host.memory().open(others);
-  host.memory().set(others, 0, 1000);
+  const HeldByOthers others(host.memory(), 1000);
   CHECK(driver.run_until([&] { return !host.expired.empty(); }));
-  host.memory().close(others);
 }
 
 TEST_CASE_FIXTURE(
@@ -456,13 +453,12 @@ TEST_CASE_FIXTURE(
   client.send("the last line");
   CHECK(driver.run_until([&] { return host.received > 0; }));
   client.shut_down_sending();
-  MemoryBudget::Account others;
-  host.memory().open(others);
-  host.memory().set(others, 0, 1000);
-  driver.run_rounds(2);
-  pass(30'000);
-  CHECK(host.expired.empty());
-  host.memory().close(others);
+  {
+    const HeldByOthers others(host.memory(), 1000);
+    driver.run_rounds(2);
+    pass(30'000);
+    CHECK(host.expired.empty());
+  }
   if (Connection* connection = host.table.find(id)) connection->memory_may_be_free();
   REQUIRE(asked(1));
   CHECK(host.requests[0].text == "the last line");

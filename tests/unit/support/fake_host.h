@@ -56,6 +56,22 @@ class Client {
   std::string heard_;
 };
 
+// Others who hold so much of the memory for requests and replies, while this lives.
+class HeldByOthers {
+ public:
+  HeldByOthers(MemoryBudget& memory, std::size_t bytes) : memory_(memory) {
+    memory_.open(account_);
+    memory_.set(account_, 0, bytes);
+  }
+  HeldByOthers(const HeldByOthers&) = delete;
+  HeldByOthers& operator=(const HeldByOthers&) = delete;
+  ~HeldByOthers() { memory_.close(account_); }
+
+ private:
+  MemoryBudget& memory_;
+  MemoryBudget::Account account_;
+};
+
 // A server round connections that does as the test says. What is asked waits in `requests` until
 // the test answers it.
 class FakeHost : public ConnectionHost {
