@@ -20,6 +20,7 @@ namespace pool_server {
 
 namespace {
 
+constexpr std::string_view kReloaded = "the configuration was loaded anew";
 constexpr std::string_view kClosedOutput = "it closed its standard output";
 constexpr std::string_view kNobodyWaits = "nobody waits for it";
 constexpr unsigned kFailuresForgiven = 2;
@@ -60,8 +61,7 @@ ChildHandler::ChildHandler(Nursery& nursery, Roster& roster, std::unique_ptr<Exc
                            std::unique_ptr<Child> first)
     : nursery_(nursery), roster_(roster), seat_(roster.join()), exchange_(std::move(exchange)) {
   if (first == nullptr) return;
-  adopt(std::move(first), roster_.begin_start(seat_));
-  roster_.end_start(seat_);
+  adopt(std::move(first), Roster::Start(roster_, seat_).settings());
 }
 
 void ChildHandler::serve_as(unsigned worker) {
@@ -122,9 +122,11 @@ Outcome ChildHandler::handle(std::string_view request, const StopToken& stop, st
         exchange_->run(*child_, {*seat_.wake, request, stop, log_, most_ahead()}, reply);
     std::optional<ChildEnd> end;
     if (result == Exchange::Result::kEnded) end = exchange_->end();
-    if (result == Exchange::Result::kSilent) end = child_->wait(kSilentPatience);
-    if (result == Exchange::Result::kOutOfStep) {
-      wipe(reply);
+    const bool deaf = result == Exchange::Result::kDeaf;
+    if (deaf || result == Exchange::Result::kSilent) end = child_->wait(kSilentPatience);
+    const bool out_of_step = result == Exchange::Result::kOutOfStep || (deaf && !end);
+    if (deaf || out_of_step) wipe(reply);
+    if (out_of_step) {
       drop_out_of_step();
       continue;
     }
@@ -178,11 +180,10 @@ void ChildHandler::start(const StopToken& stop) {
   if (!try_start(stop) && !stop.stop_requested()) count_failure();
 }
 
-// The process whose child it would be has gone: no more of them can be had.
-bool ChildHandler::is_lost() const {
-  return settings_ != nullptr && settings_->keeper != nullptr
-             ? wait_readable(settings_->keeper->control(), 0)
-             : wait_readable(nursery_.control(), 0);
+// The process whose child the next one would be has gone: no more of them can be had.
+bool ChildHandler::is_lost() {
+  const std::shared_ptr<const ChildSettings> next = roster_.settings();
+  return wait_readable(next->keeper != nullptr ? next->keeper->control() : nursery_.control(), 0);
 }
 
 // For the loop to take back what it can: others will do it, in the next process.
@@ -191,16 +192,20 @@ void ChildHandler::wait_for_end(const StopToken& stop) {
   while (!stop.stop_requested() && wait_for_input(seat_.wake->fd(), until)) seat_.wake->clear();
 }
 
-bool ChildHandler::try_start(const StopToken& stop) {
-  std::shared_ptr<const ChildSettings> settings = roster_.begin_start(seat_);
+// A child that there is stays until the new one runs, and for good if there is none.
+bool ChildHandler::try_start(const StopToken& stop, std::string_view why) {
+  const Roster::Start start(roster_, seat_);
   const Spawner::Interruption interruption{*seat_.wake, stop};
-  Spawner::Spawned spawned = start_child(nursery_, *settings, label_, &interruption);
-  roster_.end_start(seat_);
+  Spawner::Spawned spawned = start_child(nursery_, *start.settings(), label_, &interruption);
   if (spawned.child == nullptr) {
     if (!stop.stop_requested()) tell(News::kNotStarted, spawned.fault);
     return false;
   }
-  adopt(std::move(spawned.child), std::move(settings));
+  if (child_ != nullptr) {
+    tell(News::kReplaced, why, spawned.child->pid());
+    drop();
+  }
+  adopt(std::move(spawned.child), start.settings());
   return true;
 }
 
@@ -209,25 +214,16 @@ void ChildHandler::adopt(std::unique_ptr<Child> child,
   child_ = std::move(child);
   settings_ = std::move(settings);
   exchange_->meet(*child_, *settings_);
-  memory_ = settings_->max_memory > 0 ? open_statm(child_->pid()) : UniqueFd();
   has_request_ = false;
   answered_ = 0;
+  memory_.reset();
+  if (settings_->max_memory > 0) memory_ = open_statm(child_->pid());
 }
 
-// The old child stays until the new one runs, and for good if that cannot be executed.
 void ChildHandler::replace_for_reload(const StopToken& closing) {
-  exchange_->part();
-  std::unique_ptr<Child> old = std::move(child_);
-  const std::shared_ptr<const ChildSettings> old_settings = settings_;
-  const std::size_t answered = answered_;
-  if (try_start(closing)) {
-    failures_ = 0;
-    pause_until_ = 0;
-    tell(News::kReplaced, "the configuration was loaded anew", child_->pid());
-    return;
-  }
-  adopt(std::move(old), old_settings);
-  answered_ = answered;
+  if (!try_start(closing, kReloaded)) return;
+  failures_ = 0;
+  pause_until_ = 0;
 }
 
 void ChildHandler::recycle_if_due() {
@@ -304,7 +300,8 @@ Outcome ChildHandler::conclude(Exchange::Result result, std::string& reply) {
     case Exchange::Result::kSilent:
       child_->kill();
       return blame_end(kClosedOutput, child_->wait(kEndMargin).value_or(ChildEnd()), reply);
-    case Exchange::Result::kOutOfStep:  // dealt with before, as is the next
+    case Exchange::Result::kOutOfStep:  // dealt with before, as are the next two
+    case Exchange::Result::kDeaf:
     case Exchange::Result::kEnded:
     case Exchange::Result::kStopped:
       break;

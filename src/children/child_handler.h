@@ -30,7 +30,6 @@ class ChildHandler final : public Handler {
   static constexpr TimeUs kLongestPause = 5'000'000;
 
   // `first`: a child that has been started already, or null.
-  // `first`: a child that has been started already, or null.
   ChildHandler(Nursery& nursery, Roster& roster, std::unique_ptr<Exchange> exchange,
                std::unique_ptr<Child> first);
   ChildHandler(const ChildHandler&) = delete;
@@ -49,8 +48,8 @@ class ChildHandler final : public Handler {
   void drop_if_unknown();
   void drop() noexcept;
   void start(const StopToken& stop);
-  bool try_start(const StopToken& stop);
-  bool is_lost() const;
+  bool try_start(const StopToken& stop, std::string_view why = {});
+  bool is_lost();
   void wait_for_end(const StopToken& stop);
   void adopt(std::unique_ptr<Child> child, std::shared_ptr<const ChildSettings> settings);
   void replace_for_reload(const StopToken& closing);

@@ -8,12 +8,13 @@
 
 namespace pool_server {
 
-Exchange::Event Exchange::wait(Child& child, const Ask& ask, bool sending, int patience_ms) {
+Exchange::Event Exchange::wait(Child& child, const Ask& ask, Watch watch, int patience_ms) {
   for (;;) {
     pollfd ends[4] = {{child.output(), POLLIN, 0},
                       {child.lifeline(), POLLIN, 0},
                       {ask.wake.fd(), POLLIN, 0},
-                      {sending ? child.input() : -1, POLLOUT, 0}};
+                      {watch == Watch::kNothing ? -1 : child.input(),
+                       static_cast<short>(watch == Watch::kRoom ? POLLOUT : 0), 0}};
     const int ready = patient_poll(ends, patience_ms);
     if (ready == 0) return Event::kLate;
     if (ready < 0) continue;
@@ -27,7 +28,9 @@ Exchange::Event Exchange::wait(Child& child, const Ask& ask, bool sending, int p
         return Event::kEnded;
       }
     }
-    if (ends[0].revents != 0 || ends[3].revents != 0) return Event::kReady;
+    if (ends[0].revents != 0) return Event::kReady;
+    if ((ends[3].revents & POLLERR) != 0) return Event::kDeaf;
+    if (ends[3].revents != 0) return Event::kReady;
   }
 }
 

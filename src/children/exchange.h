@@ -24,7 +24,8 @@ class Exchange {
     kStopped,    // the stop token was set
     kWithdrawn,  // ... and the child had not begun with it, and never will
     kMalformed,  // what came back is no reply
-    kOutOfStep,  // it wrote a reply before it was given the whole of this request
+    kOutOfStep,  // it wrote a reply without having read any of this request, or before it was sent
+    kDeaf,       // it has closed its input, and none of this request is read; it may be ending
   };
   struct Ask {
     EventFd& wake;  // signalled by whoever sets the stop token; perhaps for something that is over
@@ -69,10 +70,13 @@ class Exchange {
   bool was_read() const { return was_read_; }
 
  protected:
-  enum class Event : unsigned char { kReady, kEnded, kStopped, kLate };
-  // Waits for something from the child, or for room for what is being sent to it; for its end,
-  // which is in end_ then; and for the stop token. At most `patience_ms`; -1: as long as it takes.
-  Event wait(Child& child, const Ask& ask, bool sending, int patience_ms = -1);
+  enum class Event : unsigned char { kReady, kEnded, kStopped, kLate, kDeaf };
+  // What is of interest in a child's input: nothing; that nobody reads it any more (kDeaf, once
+  // there is nothing to be read from the child); that, and room in it.
+  enum class Watch : unsigned char { kNothing, kReader, kRoom };
+  // Waits for something from the child, or its input; for its end, which is in end_ then; and for
+  // the stop token. At most `patience_ms`; -1: as long as it takes.
+  Event wait(Child& child, const Ask& ask, Watch watch, int patience_ms = -1);
 
   // Instead of what came back.
   void refuse(std::string_view reason, std::string& reply) {

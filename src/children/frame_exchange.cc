@@ -17,6 +17,12 @@ namespace {
 
 using Found = FrameDecoder::Found;
 
+// At once: who goes on writing is not to keep the worker from hearing that it is to stop.
+constexpr int kMostReads = 16;
+// After its end: all that a pipe may hold that was enlarged as far as an ordinary user can, unless
+// somebody else goes on writing.
+constexpr int kMostReadsAtEnd = 64;
+
 // Most significant byte first, as everywhere between programs.
 void put(std::uint32_t value, char* to) {
   for (int shift = 24; shift >= 0; shift -= 8) *to++ = static_cast<char>(value >> shift);
@@ -37,14 +43,22 @@ Exchange::Result FrameExchange::run(Child& child, const Ask& ask, std::string& r
   frames_.expect(++number_);
   put(static_cast<std::uint32_t>(ask.request.size()), request_header_.data());
   put(number_, request_header_.data() + 4);
-  bool sending = send(child, ask.request);
+  const std::size_t size = kRequestHeader + ask.request.size();
+  Watch watch = Watch::kRoom;
   for (;;) {
-    const std::size_t size = kRequestHeader + ask.request.size();
-    sending = sending && sent_ < size;
-    const Event event = wait(child, ask, sending);
+    if (watch == Watch::kRoom && (!send(child, ask.request) || sent_ == size)) {
+      watch = Watch::kReader;
+    }
+    const Event event = wait(child, ask, watch);
     if (event == Event::kStopped) return Result::kStopped;
-    sending = sending && send(child, ask.request);
-    const std::optional<Found> received = receive(child, reply);
+    if (event == Event::kDeaf) {
+      was_read_ = unread_input(child.input()) != sent_;
+      if (!was_read_) return Result::kDeaf;
+      watch = Watch::kNothing;  // it may answer what it has read
+      continue;
+    }
+    const std::optional<Found> received =
+        receive(child, reply, event == Event::kEnded ? kMostReadsAtEnd : kMostReads);
     if (received == Found::kTooMuch) return Result::kTooLong;
     if (received == Found::kMalformed) return Result::kMalformed;
     ended_ = event == Event::kEnded;
@@ -85,8 +99,9 @@ bool FrameExchange::send(const Child& child, std::string_view request) {
   return true;
 }
 
-std::optional<FrameDecoder::Found> FrameExchange::receive(const Child& child, std::string& reply) {
-  for (;;) {
+std::optional<FrameDecoder::Found> FrameExchange::receive(const Child& child, std::string& reply,
+                                                          int most_reads) {
+  for (int i = 0; i < most_reads; ++i) {
     const ssize_t size = ::read(child.output(), buffer_.data(), buffer_.size());
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) return Found::kNothing;
@@ -98,6 +113,7 @@ std::optional<FrameDecoder::Found> FrameExchange::receive(const Child& child, st
     wipe(bytes);
     if (found != Found::kNothing) return found;
   }
+  return Found::kNothing;
 }
 
 }  // namespace pool_server

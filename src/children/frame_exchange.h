@@ -27,8 +27,9 @@ class FrameExchange final : public Exchange {
   static constexpr std::size_t kRequestHeader = 8;  // bytes: length, number
 
   bool send(const Child& child, std::string_view request);
-  // What is there, up to the reply. Nullopt: the child has closed its output.
-  std::optional<FrameDecoder::Found> receive(const Child& child, std::string& reply);
+  // What is there, up to the reply, in so many reads. Nullopt: the child has closed its output.
+  std::optional<FrameDecoder::Found> receive(const Child& child, std::string& reply,
+                                             int most_reads);
 
   std::uint32_t number_ = 0;  // of the request
   std::size_t sent_ = 0;      // bytes of its frame

@@ -11,6 +11,7 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -121,13 +122,29 @@ class IsolatedProcess {
       // The rest of one that was taken back never comes.
       if (header.generation != header_.generation || header.number != header_.number) {
         forget(request_);
+        has_room_ = true;
       }
       header_ = header;
-      request_.append(text);
+      take(text);
       wipe(received);
       if (header.kind != TaskHeader::Kind::kWhole) continue;
-      if (claims_.claim(header.generation, header.number)) return true;
+      if (claims_.claim(header.generation, header.number)) {
+        if (has_room_) return true;
+        send_text({TaskHeader::Kind::kThrown, 0, header.generation, header.number},
+                  "there is no memory for the request");
+      }
       forget(request_);
+    }
+  }
+
+  // What there is no memory for is answered once it is whole.
+  void take(std::string_view piece) {
+    if (!has_room_) return;
+    try {
+      request_.append(piece);
+    } catch (const std::bad_alloc&) {
+      forget(request_);
+      has_room_ = false;
     }
   }
 
@@ -155,6 +172,7 @@ class IsolatedProcess {
   Told stop_;
   std::vector<char> buffer_;
   std::string request_;
+  bool has_room_ = true;  // for all of it
   std::string reply_;
 };
 

@@ -46,13 +46,17 @@ Exchange::Result LineExchange::run(Child& child, const Ask& ask, std::string& re
   surplus_ = ended_ = false;
   outcome_ = Outcome::kOk;
   const Result result = exchange(child, ask, reply);
-  if (result == Result::kEnded || result == Result::kSilent) was_read_ = has_read(child);
-  if (result != Result::kAnswered) return result;
+  if (result != Result::kAnswered) {
+    was_read_ = has_read(child);
+    return result;
+  }
+  const std::size_t unread = unread_input(child.input());
+  if (unread == sent_) return Result::kOutOfStep;
   if (std::string_view(reply).starts_with(kErrorPrefix)) {
     reply.erase(0, kErrorPrefix.size());
     outcome_ = Outcome::kError;
   }
-  surplus_ |= has_input(child.input());  // what it left of the request would be its next one
+  surplus_ |= unread > 0;  // what it left of the request would be its next one
   if (reply.size() > longest_) refuse(protocol::reply_too_long(longest_), reply);
   if (protocol::has_control_bytes(reply)) refuse(protocol::kBadReply, reply);
   return result;
@@ -60,10 +64,9 @@ Exchange::Result LineExchange::run(Child& child, const Ask& ask, std::string& re
 
 Exchange::Result LineExchange::exchange(Child& child, const Ask& ask, std::string& reply) {
   const std::string_view request = ask.request;
-  // A child that takes no more may answer all the same.
-  bool sending = send_first(child, request);
-  for (bool first = sending; first;) {
-    const Event event = wait(child, ask, /*sending=*/true);
+  Watch watch = send_first(child, request) ? Watch::kRoom : Watch::kReader;
+  for (bool first = watch == Watch::kRoom; first;) {
+    const Event event = wait(child, ask, watch);
     if (event == Event::kStopped) return Result::kStopped;
     if (event == Event::kEnded) return Result::kEnded;
     first = !is_writable(child.input());
@@ -78,14 +81,19 @@ Exchange::Result LineExchange::exchange(Child& child, const Ask& ask, std::strin
   if (request.size() > kPipeSize && !large_) {
     large_ = ::fcntl(child.input(), F_SETPIPE_SZ, kLargePipeSize) > kPipeSize;
   }
-  sending = sending && send(child, request);
   bool has_line = false;
   for (;;) {
-    sending = sending && sent_ <= request.size();
-    if (has_line && !sending) return Result::kAnswered;
-    const Event event = wait(child, ask, sending);
+    if (watch == Watch::kRoom && (!send(child, request) || sent_ > request.size())) {
+      watch = Watch::kReader;
+    }
+    if (has_line && watch != Watch::kRoom) return Result::kAnswered;
+    const Event event = wait(child, ask, watch);
     if (event == Event::kStopped) return Result::kStopped;
-    sending = sending && send(child, request);
+    if (event == Event::kDeaf) {
+      if (!has_read(child)) return Result::kDeaf;
+      watch = Watch::kNothing;  // it may answer what it has read
+      continue;
+    }
     if (has_line) {
       surplus_ |= wait_readable(child.output(), 0);
       ended_ = event == Event::kEnded;

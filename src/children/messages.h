@@ -22,7 +22,7 @@
 //             of a request. Child → worker: the same with a piece of its reply, or of its log.
 namespace pool_server {
 
-inline constexpr std::size_t kMostWords = 64 * 1024;  // bytes of a command, each word with its NUL
+inline constexpr std::size_t kMostSpawnBytes = 64 * 1024;  // of a SpawnHeader and what follows it
 
 enum class SpawnKind : std::uint32_t {
   kProgram,  // its words are a command; descriptors: standard input and output

@@ -37,7 +37,7 @@ namespace pool_server {
 
 namespace {
 
-constexpr std::size_t kReadSize = 64 * 1024;
+constexpr std::size_t kReadSize = kMostSpawnBytes;
 // Of what a child that has ended may have left in its standard error: a pipe that was enlarged.
 constexpr int kMostLastReads = 16;
 constexpr int kOutOfMemory = 1;
@@ -63,7 +63,11 @@ class NurseryProcess {
         news_(news),
         module_(module),
         signals_({SIGCHLD, stop_signal()}),
-        buffer_(kReadSize) {}
+        buffer_(kReadSize) {
+    // Ignored, as who started the server or a handler may have left it, children would vanish
+    // without a word.
+    (void)::signal(SIGCHLD, SIG_DFL);
+  }
 
   // Without memory a round is broken off, and the next one finds what it has not done. Where that
   // goes on, who asked would wait in vain.

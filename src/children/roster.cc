@@ -70,6 +70,11 @@ bool Roster::may_replace(const Seat& seat) {
   return seat.granted != seat.current;
 }
 
+std::shared_ptr<const ChildSettings> Roster::settings() {
+  const MutexLock lock(mutex_);
+  return settings_;
+}
+
 std::shared_ptr<const ChildSettings> Roster::begin_start(Seat& seat) {
   const MutexLock lock(mutex_);
   seat.current = seat.granted = generation_;

@@ -63,10 +63,25 @@ class Roster {
   void serve_as(Seat& seat, unsigned worker) PS_EXCLUDES(mutex_);
   // Its turn has come.
   bool may_replace(const Seat& seat) PS_EXCLUDES(mutex_);
-  // What to start now; the seat is up to date with it then.
-  std::shared_ptr<const ChildSettings> begin_start(Seat& seat) PS_EXCLUDES(mutex_);
-  // It has come of that what may.
-  void end_start(Seat& seat) PS_EXCLUDES(mutex_);
+  // A start that is under way, until it has come of it what may. The seat is up to date with what
+  // is started.
+  class Start {
+   public:
+    Start(Roster& roster, Seat& seat)
+        : roster_(roster), seat_(seat), settings_(roster.begin_start(seat)) {}
+    Start(const Start&) = delete;
+    Start& operator=(const Start&) = delete;
+    ~Start() { roster_.end_start(seat_); }
+
+    const std::shared_ptr<const ChildSettings>& settings() const { return settings_; }
+
+   private:
+    Roster& roster_;
+    Seat& seat_;
+    const std::shared_ptr<const ChildSettings> settings_;
+  };
+  // What would be started now.
+  std::shared_ptr<const ChildSettings> settings() PS_EXCLUDES(mutex_);
   // Its child has answered its first request.
   void has_proved(Seat& seat) PS_EXCLUDES(mutex_);
   // It cannot keep a child alive; until has_proved().
@@ -80,6 +95,8 @@ class Roster {
  private:
   static constexpr TimeUs kAMoment = 2'000'000;
 
+  std::shared_ptr<const ChildSettings> begin_start(Seat& seat) PS_EXCLUDES(mutex_);
+  void end_start(Seat& seat) PS_EXCLUDES(mutex_);
   bool others_able_locked(const Seat& seat) PS_REQUIRES(mutex_);
 
   Mutex mutex_;

@@ -70,6 +70,9 @@ Spawner::Spawned failed(int error) {
 
 Spawner::Begun Spawner::begin(const ChildStart& start, const std::vector<int>& fds) const {
   const std::string message = message_of(start);
+  if (message.size() > kMostSpawnBytes) {
+    throw std::system_error(E2BIG, std::generic_category(), "what the child is to be told");
+  }
   Pipe report = make_pipe();
   PacketPair lifeline = PacketPair::make();
   std::vector<int> sent{lifeline.other.get(), report.in.get()};

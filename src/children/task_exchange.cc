@@ -16,6 +16,11 @@ namespace pool_server {
 
 namespace {
 
+// Messages in a row: who goes on logging is not to keep the worker from hearing that it is to stop.
+constexpr int kMostAtOnce = 16;
+// After its end: all that a socket may hold, unless somebody else goes on writing.
+constexpr int kMostLast = 4096;
+
 // What sendmmsg() takes, for `kMost` packets of a header and a text.
 template <std::size_t kMost>
 struct Packets {
@@ -77,9 +82,9 @@ Exchange::Result TaskExchange::run(Child& child, const Ask& ask, std::string& re
   if (all_sent_ && !over_ && ahead_ < (window + 1) / 2) send_ahead(child, window - ahead_);
   const TimeUs late_at = monotonic_now() + kLong * 1'000;
   for (;;) {
-    const Received received = receive_all(child, ask, reply);
+    const Received received = receive_some(child, ask, reply, over_ ? kMostLast : kMostAtOnce);
     // With an end, too, all that came before it counts.
-    if (received != Received::kNothing && received != Received::kEnd) {
+    if (is_all(received)) {
       ended_ = over_ && ahead_ == 0;
       return result_of(received);
     }
@@ -88,8 +93,9 @@ Exchange::Result TaskExchange::run(Child& child, const Ask& ask, std::string& re
       return over_ ? Result::kEnded : Result::kSilent;
     }
     if (ahead_ > 0 && monotonic_now() >= late_at && !take_back(child)) begin(child, ask.request);
-    switch (wait(child, ask, /*sending=*/!all_sent_, ahead_ > 0 ? kLong : -1)) {
+    switch (wait(child, ask, all_sent_ ? Watch::kNothing : Watch::kRoom, ahead_ > 0 ? kLong : -1)) {
       case Event::kReady:
+      case Event::kDeaf:  // its end is still to be read
         send(child);
         break;
       case Event::kLate:
@@ -128,9 +134,9 @@ Exchange::Result TaskExchange::stop(Child& child, const Ask& ask, std::string& r
   }
   const TimeUs until = monotonic_now() + kStopPatience;
   for (;;) {
-    const Received received = receive_all(child, ask, reply);
+    const Received received = receive_some(child, ask, reply, kMostAtOnce);
     if (received == Received::kEnd) return Result::kStopped;
-    if (received != Received::kNothing) return result_of(received);
+    if (is_all(received)) return result_of(received);
     const TimeUs left = until - monotonic_now();
     if (left <= 0 || !wait_readable(child.input(), static_cast<int>(left / 1000 + 1))) {
       return Result::kStopped;
@@ -139,7 +145,7 @@ Exchange::Result TaskExchange::stop(Child& child, const Ask& ask, std::string& r
 }
 
 long TaskExchange::take_unasked(Child& child) {
-  for (;;) {
+  for (int i = 0; i < kMostAtOnce; ++i) {
     const ssize_t size = ::recv(child.input(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (size < 0 && errno == ECONNRESET) continue;  // see receive()
     if (size <= 0) return size;
@@ -150,6 +156,7 @@ long TaskExchange::take_unasked(Child& child) {
     wipe(std::span(buffer_).first(static_cast<std::size_t>(size)));
     if (!is_log) return size;  // a thread of its own may log at any time
   }
+  return -1;
 }
 
 void TaskExchange::begin(const Child& child, std::string_view request) {
@@ -188,13 +195,20 @@ void TaskExchange::send_ahead(const Child& child, std::size_t most) {
   if (sent < count) upcoming_->keep_reserved(ahead_);
 }
 
-// Until there is a whole reply, or nothing more.
-TaskExchange::Received TaskExchange::receive_all(const Child& child, const Ask& ask,
-                                                 std::string& reply) {
-  for (;;) {
+// Until there is a whole reply, or nothing more; kSome: it has been so many messages.
+TaskExchange::Received TaskExchange::receive_some(const Child& child, const Ask& ask,
+                                                  std::string& reply, int most) {
+  for (int i = 0; i < most; ++i) {
     const Received received = receive(child, ask, reply);
     if (received != Received::kSome) return received;
   }
+  return Received::kSome;
+}
+
+// There is no more to come of it.
+bool TaskExchange::is_all(Received received) {
+  return received != Received::kNothing && received != Received::kSome &&
+         received != Received::kEnd;
 }
 
 TaskExchange::Received TaskExchange::receive(const Child& child, const Ask& ask,

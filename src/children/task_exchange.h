@@ -49,9 +49,10 @@ class TaskExchange final : public Exchange {
   void send(const Child& child);
   void send_ahead(const Child& child, std::size_t most);
   Received receive(const Child& child, const Ask& ask, std::string& reply);
-  Received receive_all(const Child& child, const Ask& ask, std::string& reply);
+  Received receive_some(const Child& child, const Ask& ask, std::string& reply, int most);
   bool take_back(Child& child);
   Result stop(Child& child, const Ask& ask, std::string& reply);
+  static bool is_all(Received received);
   static Result result_of(Received received);
 
   Upcoming* upcoming_ = nullptr;

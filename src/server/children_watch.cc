@@ -56,9 +56,12 @@ ChildrenWatch::ChildrenWatch(Nursery& nursery, ChildPool& children, const Option
       name_(name_of(options)),
       turn_([this](TimeUs now) { pass_turn(now); }),
       listen_again_([this](TimeUs now) { listen_again(now); }) {
+  timers_.reserve(2);
   loop_.add(nursery_.control(), EPOLLIN, *this);
   loop_.add(nursery_.news(), EPOLLIN, *this);
   if (children_.keeper() != nullptr) loop_.add(children_.keeper()->control(), EPOLLIN, *this);
+  timers_.arm(turn_, kNever);
+  timers_.arm(listen_again_, kNever);
 }
 
 ChildrenWatch::~ChildrenWatch() {
@@ -93,8 +96,22 @@ void ChildrenWatch::begin_to_load(const Options& options) {
     loading_ = std::move(keeper);
     loading_for_ = std::move(wanted);
   } catch (const std::system_error& fault) {
-    log::write(LogLevel::kError, "reload-failed", {},
-               fmt::format("the handler is not loaded anew: {}", fault.what()));
+    log::attempt([&] {
+      log::write(LogLevel::kError, "reload-failed", {},
+                 fmt::format("the handler is not loaded anew: {}", fault.what()));
+    });
+  }
+}
+
+// False: there is no memory for it now.
+bool ChildrenWatch::load_what_waits() {
+  if (!load_again_ || loading_ != nullptr) return true;
+  try {
+    begin_to_load(load_next_);
+    load_again_ = false;
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
   }
 }
 
@@ -121,15 +138,18 @@ void ChildrenWatch::take_loaded() {
     }
     loop_.remove(old->control());
     name_.swap(name);
-    log::write(LogLevel::kInfo, "handler-loaded", {},
-               fmt::format("'{}' has been loaded anew; its processes are replaced one by one",
-                           loading_for_.handler));
+    log::attempt([this] {
+      log::write(LogLevel::kInfo, "handler-loaded", {},
+                 fmt::format("'{}' has been loaded anew; its processes are replaced one by one",
+                             loading_for_.handler));
+    });
   } catch (const std::exception& fault) {
-    log::write(LogLevel::kError, "reload-failed", {},
-               fmt::format("the handler stays as it was: {}", fault.what()));
+    log::attempt([&] {
+      log::write(LogLevel::kError, "reload-failed", {},
+                 fmt::format("the handler stays as it was: {}", fault.what()));
+    });
   }
   pass_turn(loop_.now());
-  if (std::exchange(load_again_, false)) begin_to_load(load_next_);
 }
 
 void ChildrenWatch::on_events(std::uint32_t) {
@@ -169,19 +189,18 @@ void ChildrenWatch::take_news() {
     return;
   } catch (const std::bad_alloc&) {
   }
-  try {
-    timers_.arm(listen_again_, loop_.now() + kRest);
-    loop_.remove(nursery_.news());
-  } catch (const std::bad_alloc&) {  // not even for that: it is tried again at once
-  }
+  loop_.remove(nursery_.news());
+  timers_.arm(listen_again_, loop_.now() + kRest);
 }
 
 void ChildrenWatch::listen_again(TimeUs now) {
+  TimeUs again = kNever;
   try {
     loop_.add(nursery_.news(), EPOLLIN, *this);
   } catch (const std::exception&) {
-    timers_.arm(listen_again_, now + kRest);
+    again = now + kRest;
   }
+  timers_.arm(listen_again_, again);
 }
 
 // False: there is no more.
@@ -237,7 +256,8 @@ void ChildrenWatch::take(const NewsHeader& header, std::string_view label, std::
 void ChildrenWatch::pass_turn(TimeUs now) {
   const Roster::Turn turn = children_.roster().next_turn(now);
   if (turn.worker) pool_.nudge(*turn.worker);
-  if (turn.look_again_at != kNever) timers_.arm(turn_, turn.look_again_at);
+  timers_.arm(turn_,
+              load_what_waits() ? turn.look_again_at : std::min(turn.look_again_at, now + kRest));
 }
 
 }  // namespace pool_server

@@ -48,6 +48,7 @@ class ChildrenWatch final : private EventSource {
   void listen_again(TimeUs now);
   bool read_news();
   void begin_to_load(const Options& options);
+  bool load_what_waits();
   void end_loading() noexcept;
   void take_loaded();
   bool is_lost() const;
@@ -66,6 +67,7 @@ class ChildrenWatch final : private EventSource {
   bool load_again_ = false;  // for load_next_, when that is done
   Options load_next_;
   bool gone_ = false;
+  // Always armed, be it for never: to arm what is armed takes no memory.
   CallbackTimer turn_;
   CallbackTimer listen_again_;
 };

@@ -194,7 +194,7 @@ void Clients::settle() {
   begun_.clear();
   settling_.clear();
   budget().refill();
-  if (accept_paused_) retry_accepting();
+  if (accept_paused_ || accept_failed_) retry_accepting();
   if (!starved_.empty() && !retry_starved_.armed()) {
     timers().arm(retry_starved_, loop().now() + kRetryStarved);
     tell_starved();
@@ -277,7 +277,7 @@ void Clients::take_newcomers(bool wanted) {
 
 void Clients::begin_drain(Connection::Carry carry) {
   timers().disarm(retry_accept_);
-  accept_paused_ = false;
+  accept_failed_ = accept_paused_ = false;
   listeners_.clear();
   connections_.for_each([carry](Connection& connection) {
     if (carry != Connection::Carry::kNo) {

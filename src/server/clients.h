@@ -137,6 +137,9 @@ class Clients final : public ConnectionHost, public ListenerHost {
   CallbackTimer retry_starved_;
   std::size_t refused_ = 0;
   bool counts_peers_ = false;
+  // Some listener is paused, or all are: settle() arms the timer, as there may be no memory for it
+  // when that is found out.
+  bool accept_failed_ = false;
   bool accept_paused_ = false;
   bool takes_newcomers_ = true;
   bool accept_failure_logged_ = false;

@@ -154,7 +154,6 @@ void Clients::bid_farewell(Connection& connection, std::string_view reason) {
 void Clients::on_no_resources(int error) {
   accept_paused_ = true;
   for (const auto& listener : listeners_) listener->pause();
-  // The timer is settle()'s to arm: there may be no memory for it now.
   if (std::exchange(accept_failure_logged_, true)) return;
   log::attempt([&] {
     log::write(LogLevel::kWarning, "accept-paused", {},
@@ -170,11 +169,12 @@ void Clients::on_accept_failed(Listener& listener, int error) {
                              std::strerror(error)));
     });
   }
-  retry_accepting();
+  accept_failed_ = true;
 }
 
 void Clients::retry_accepting() {
   if (!retry_accept_.armed()) timers().arm(retry_accept_, loop().now() + kRetryAccept);
+  accept_failed_ = false;
 }
 
 void Clients::on_listener_dead(Listener& listener, int error) {

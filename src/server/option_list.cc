@@ -18,7 +18,9 @@ namespace {
 
 constexpr unsigned kMaxWorkers = 1024;
 constexpr std::size_t kMaxMaxLine = 64 << 20;
-constexpr std::size_t kMostCommand = 32 * 1024;  // bytes
+// Bytes: what a process can be told of at its start, with room to spare.
+constexpr std::size_t kMostCommand = 32 * 1024;
+constexpr std::size_t kMostHandlerOptions = 32 * 1024;
 constexpr TimeUs kMostKillGrace = 60'000'000;
 
 template <class Number>
@@ -295,6 +297,12 @@ std::string settle(Options& options) {
   if (!options.task_timeout_given) {
     options.task_timeout =
         options.in_processes() ? Options::kProcessTimeout : Options().task_timeout;
+  }
+  std::size_t options_size = 0;
+  for (const std::string& setting : options.handler_options) options_size += setting.size() + 1;
+  if (options_size > kMostHandlerOptions) {
+    return "handler-option: all of them are too long together (max " +
+           format_size(kMostHandlerOptions) + ")";
   }
   if (options.program.empty()) return {};
   if (options.isolate) return "program and isolate: a program has processes of its own as it is";

@@ -84,11 +84,9 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
   loop_.add(completions_.event().fd(), EPOLLIN, *this);
   clients_.listen(std::move(sockets.listeners));
   check_descriptors(sockets.handovers.size());
-  // Last, when little can fail any more. Those who waited come before newcomers all the same, as
-  // nobody is let in before the loop turns.
+  // Those who waited come before newcomers all the same, as nobody is let in before the loop turns.
   succession_.inherit(std::move(sockets.handovers));
   start_reporting(sockets, http);
-  reserve_.hold(wanted_in_reserve());
 }
 
 Server::~Server() {
@@ -122,6 +120,9 @@ Server::End Server::serve() {
                   options_.program.empty() ? options_.handler : options_.program, pool_.size()));
   service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
+  // Until here a start that fails leaves all to the next one. What follows takes no memory.
+  succession_.settle();
+  reserve_.hold(wanted_in_reserve());
   loop_.run();
   if (reporting_ != nullptr) reporting_->end(/*successor=*/succession_.prepared());
   reporting_.reset();  // with the files of its sockets, however this ends

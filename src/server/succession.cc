@@ -36,16 +36,24 @@ Succession::Succession(ConnectionTable& connections, Clients& clients, PoolWatch
     : connections_(connections), clients_(clients), watch_(watch), counters_(counters) {}
 
 void Succession::inherit(std::vector<UniqueFd> channels) {
-  if (channels.empty()) return;
+  inherited_ = std::move(channels);
   try {
-    for (const UniqueFd& channel : channels) take_over(channel.get());
+    for (const UniqueFd& channel : inherited_) take_over(channel.get());
   } catch (...) {
     clients_.forget_all();  // the manager has them still, and the next start may do better
     throw;
   }
-  for (const UniqueFd& channel : channels) Inheritance::settle(channel.get());
-  channels.clear();
-  service_manager::remove_stored_fds(Handover::kName);
+}
+
+void Succession::settle() noexcept {
+  if (inherited_.empty()) return;
+  for (const UniqueFd& channel : inherited_) Inheritance::settle(channel.get());
+  inherited_.clear();
+  // The manager has nothing but empty channels now: they do no harm should it not hear of this.
+  try {
+    service_manager::remove_stored_fds(Handover::kName);
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 void Succession::take_over(int channel) {

@@ -20,10 +20,13 @@ class Succession {
  public:
   Succession(ConnectionTable& connections, Clients& clients, PoolWatch& watch, Counters& counters);
 
-  // The last step of the start, right before READY=1: takes up what an earlier process left in
-  // these channels. What cannot be used costs the connection it belongs to, and is told. If it
-  // throws, or the process dies, all is with the manager as it was, for the next start.
+  // Takes up what an earlier process left in these channels. What cannot be used costs the
+  // connection it belongs to, and is told. Until settle(), whatever throws, or if the process dies,
+  // all is with the manager as it was, for the next start.
   void inherit(std::vector<UniqueFd> channels);
+  // The last step of the start: the clients are this process's, and nobody finds them with the
+  // manager any more.
+  void settle() noexcept;
 
   // At the begin of a drain: is there someone to leave the connections to?
   bool prepare();
@@ -41,6 +44,7 @@ class Succession {
   Clients& clients_;
   PoolWatch& watch_;
   Counters& counters_;
+  std::vector<UniqueFd> inherited_;  // channels, until it is settled
   std::optional<Handover> handover_;
 };
 

@@ -2,8 +2,8 @@
 
 The process id stays the same, so the environment can name it (LISTEN_PID, WATCHDOG_PID): each value
 `{pid}` is replaced. PLAN is JSON: "pass" lists descriptors to be moved to 3, 4, ...; "close" descriptors
-to close; "limits" resource limits by name; "user" the user id to run as; "journal" a socket to be seen as the
-journal's.
+to close; "limits" resource limits by name; "ignored" signals by name; "user" the user id to run as; "journal" a
+socket to be seen as the journal's.
 """
 
 import ctypes
@@ -53,6 +53,8 @@ def main():
         os.setuid(plan["user"])
     for ignored_by_python in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored_by_python, signal.SIG_DFL)
+    for name in plan.get("ignored", []):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # the server never outlives its test
     os.execvp(sys.argv[2], sys.argv[2:])
 

@@ -166,6 +166,12 @@ class Refused(ServerTestCase):
                    told="handler 'password' cannot start")
 
 
+    def test_options_that_are_too_long(self):
+        """Fails when options of a handler are cut, where they are more than it can be told."""
+        self.check(USAGE_ERROR, f"--handler={plugin('unruly')}", *[f"--handler-option=prefix={'x' * 1000}"] * 70,
+                   told="handler-option: .*too long")
+
+
 class ExplainSandbox(ServerTestCase):
     def explain(self, handler, *options):
         ended = run_to_end("--explain-sandbox", handler, *options)
@@ -279,6 +285,14 @@ class TimeOuts(IsolateTestCase):
         self.assertEqual((stats["timeouts"], stats["quarantined"], stats["stuck_workers"]), (4, 0, 0))
         self.assertEqual(server.stop(), 0)
 
+    def test_log_without_end(self):
+        """Fails when a process that goes on logging is not ended at its time-out, or outlives its client."""
+        server = self.start_isolated("--workers=1", "--task-timeout=300ms", "--kill-grace=50ms")
+        client = self.connect(server)
+        for request in ("log-much 2000000000", "log-much 0"):
+            client.send(request)
+        self.assertEqual(client.lines(2), ["ERROR: timed out after 300 ms", "result: logged"])
+
     def test_client_leaves(self):
         """Fails when a process goes on with what nobody waits for."""
         server = self.start_isolated("--workers=1")
@@ -355,6 +369,19 @@ class Recycling(RecyclingMixin, IsolateTestCase):
         self.assertEqual(client.ask("leak 400"), "ERROR: internal error")
         self.assertEqual(client.ask("echo x"), "result: x")
 
+    def test_request_beyond_the_limit(self):
+        """Fails when a request for which its process has no memory costs more than itself."""
+        if sanitizer():
+            self.skipTest("a sanitizer takes all the address space there is")
+        server = self.start_isolated("--workers=1", "--worker-memory-limit=60MiB", "--max-line=64MiB", "--max-memory=1GiB")
+        client, other = self.connect(server), self.connect(server)
+        pid = client.ask("pid")
+        for _ in range(6):
+            client.send("echo " + "x" * (60 << 20), "echo after")
+            self.assertEqual(client.lines(2), ["ERROR: internal error", "result: after"])
+            self.assertEqual(other.ask("pid"), pid)
+        server.wait_for_log(r"warning \[worker-0\] task 2 of connection 1: the handler failed: .*memory")
+
 
 class Reloads(IsolateTestCase):
     def config(self, text):
@@ -414,6 +441,41 @@ class Reloads(IsolateTestCase):
             self.assertEqual(client.lines(20), ["result: x"] * 20)
         self.assertEqual(self.processes(server), before)
 
+    def test_processes_that_cannot_be_started(self):
+        """Fails when processes that stay, as those of a reload cannot be started, answer nothing more, or are killed."""
+        config = self.config(f"handler={plugin('unruly')}\nworkers=1\ntask-timeout=5s\n")
+        server = self.start(f"--config={config}", handler=None)
+        client = self.connect(server)
+        before = self.wait_for_processes(server, 1)
+        batch = [*["echo x"] * 40, "hang 5"] * 5  # what waits behind a long one is taken back
+        replies = [*["result: x"] * 40, "result: hung"] * 5
+        client.send(*batch)
+        self.assertEqual(client.lines(len(batch)), replies)
+        config.write_text(f"handler={plugin('unruly')}\nhandler-option=broken=yes\nworkers=1\ntask-timeout=5s\n")
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("unruly.so cannot be started: .*broken, as asked")
+        client.send(*batch)
+        self.assertEqual(client.lines(len(batch)), replies)
+        self.assertEqual(self.processes(server), before)
+
+    def test_end_of_the_last_handler(self):
+        """Fails when who still worked with the handler before a reload cannot go on with the next once that is killed."""
+        server = self.start_isolated("--workers=2", "--max-stuck-workers=0")
+        client, running = self.connect(server), self.connect(server)
+        last = self.keeper(server)
+        running.send("hang 60000")
+        server.wait_for_stats(lambda s: s["active_workers"] == 1, "the task runs")
+        server.signal(signal.SIGHUP)
+        server.wait_for_log("has been loaded anew")
+        wait_until(lambda: len(children(last)) == 1, "one process is left of it")
+        os.kill(last, signal.SIGKILL)
+        self.assertEqual(running.line(), "ERROR: no worker available")
+        for each in (client, running):
+            each.send(*["hang 1"] * 40)
+        for each in (client, running):
+            self.assertEqual(each.lines(40), ["result: hung"] * 40)
+        self.wait_for_processes(server, 2)
+
     def test_reloads_while_one_is_loaded(self):
         """Fails when handlers are loaded side by side, or the last of several reloads is not the one that stays."""
         awaited = Path(self.temporary_directory()) / "awaited"
@@ -461,6 +523,17 @@ class Restarts(IsolateMixin, RestartTestCase):
 
 
 class Killed(IsolateTestCase):
+    def test_children_that_are_ignored(self):
+        """Fails when a server that was started with SIGCHLD ignored does not see its processes end."""
+        server = self.start_isolated("--workers=2", ignored=["SIGCHLD"])
+        client = self.connect(server)
+        client.send("echo x", "exit 3", "echo y")
+        self.assertEqual(client.lines(3), ["result: x", "ERROR: worker crashed (exit status 3)", "result: y"])
+        self.wait_for_processes(server, 2)
+        end = Stopwatch()
+        self.assertEqual(server.stop(), 0)
+        self.assert_quick(end.seconds, 5)
+
     def test_daemon(self):
         """Fails when kill -9 of the server leaves a process behind."""
         for stopped in (False, True):

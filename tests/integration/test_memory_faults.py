@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import re
 import signal
 import unittest
 from pathlib import Path
 
-from harness import BINARY, ServerTestCase, sanitizer
+from harness import BINARY, ServerTestCase, plugin, sanitizer
 from http_client import Answer, ask, connect, read_all, request
+from timing import wait_until
 
 PRELOADED = str(Path(BINARY).parents[1] / "tests/plugins/failing_malloc.so")
 LONG = "echo " + "m" * 5000
@@ -63,22 +65,45 @@ class AllocationsOfTheLoop(ServerTestCase):
         self.assertGreater(failed, 5)
 
 
-@unittest.skipIf(sanitizer(), "the sanitizer's runtime has its own malloc")
-class AllocationsOfAReload(ServerTestCase):
-    def is_refused(self, number):
-        """Whether a reload that sets a limit is refused, where the loop gets no memory at its number-th allocation."""
-        directory = self.temporary_directory()
-        path, config = f"{directory}/socket", f"{directory}/config"
-        Path(config).write_text("handler=drill\n")
-        server = self.start(f"--config={config}", listen=(path,), handler=None, prefix=(
+class ReloadTestCase(ServerTestCase):
+    def start_failing(self, number, config):
+        """A server whose loop gets no memory at its number-th allocation after a client came, and that client."""
+        self.config = Path(self.temporary_directory()) / "config"
+        self.config.write_text(config)
+        server = self.start(f"--config={self.config}", listen=(f"{self.config}.socket",), handler=None, prefix=(
             "/usr/bin/env", f"LD_PRELOAD={PRELOADED}", f"FAIL_MALLOC={number}", "FAIL_MALLOC_AFTER_ACCEPTS=1"))
-        staying = self.connect(path)
-        self.assertEqual(staying.ask("echo first"), "result: first")
-        Path(config).write_text("handler=drill\nmax-connections-per-peer=2\n")
+        self.addCleanup(server.kill)
+        client = self.connect(server)
+        self.assertEqual(client.ask("echo first"), "result: first")
+        return server, client
+
+    def is_taken(self, server, config, count=1):
+        """Whether the configuration is taken over at the count-th reload of this server."""
+        self.config.write_text(config)
         server.signal(signal.SIGHUP)
-        refused = server.wait_for_log("configuration (reloaded|not changed: )")[1] != "reloaded"
+        verdicts = wait_until(lambda: len(found := re.findall("configuration (reloaded|not changed: )", server.log())) == count
+                              and found, f"{count} reloads")
+        return verdicts[-1] == "reloaded"
+
+    def last_refused(self, is_refused):
+        """The last allocation of all that a reload can be refused for."""
+        few, many = 1, 1 << 15
+        self.assertFalse(is_refused(many))
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (middle, many) if is_refused(middle) else (few, middle)
+        self.assertGreater(few, 100)
+        return few
+
+
+@unittest.skipIf(sanitizer(), "the sanitizer's runtime has its own malloc")
+class AllocationsOfAReload(ReloadTestCase):
+    def is_refused(self, number):
+        """Whether a reload that sets a limit is refused, where one allocation fails."""
+        server, staying = self.start_failing(number, "handler=drill\n")
+        refused = not self.is_taken(server, "handler=drill\nmax-connections-per-peer=2\n")
         if refused:  # the one that fails is behind it
-            for newcomer in [self.connect(path) for _ in range(2)]:
+            for newcomer in [self.connect(server) for _ in range(2)]:
                 self.assertEqual(newcomer.ask("echo no limit"), "result: no limit")
             self.assertEqual(staying.ask("echo still here"), "result: still here")
         server.kill()
@@ -86,13 +111,40 @@ class AllocationsOfAReload(ServerTestCase):
 
     def test_the_last(self):
         """Fails when a reload that lacks memory for its last steps leaves some of its effects."""
-        few, many = 1, 1 << 14
-        self.assertFalse(self.is_refused(many))
-        while many - few > 1:  # the last allocation of all that it can be refused for
-            middle = (few + many) // 2
-            few, many = (middle, many) if self.is_refused(middle) else (few, middle)
-        self.assertGreater(few, 100)
-        for number in range(few - 20, few):
+        last = self.last_refused(self.is_refused)
+        for number in range(last - 20, last):
+            with self.subTest(number=number):
+                self.is_refused(number)
+
+
+@unittest.skipIf(sanitizer(), "the sanitizer's runtime has its own malloc")
+class AllocationsOfAHandlersReload(ReloadTestCase):
+    OUTCOMES = "has been loaded anew|the handler (stays as it was|is not loaded anew)|lines were lost"
+
+    def is_refused(self, number):
+        """Whether one of two reloads, the second while the first still loads the handler, is refused."""
+        awaited = Path(self.temporary_directory()) / "awaited"
+        config = f"handler={plugin('unruly_shared')}\nworkers=1\n"
+        server, staying = self.start_failing(number, config)
+        config += f"handler-option=until={awaited}\n"
+        refused = not all([self.is_taken(server, config, count) for count in (1, 2)])
+        if not refused:
+            awaited.touch()
+            wait_until(lambda: len(server.log_lines(self.OUTCOMES)) >= 2, "it has come of both what may")
+            try:
+                self.assertEqual(staying.ask("echo still here"), "result: still here")
+            except AssertionError:
+                self.its_own = bool(server.log_lines("closing connection"))
+                self.assertTrue(self.its_own, server.log())
+        server.kill()
+        return refused
+
+    def test_each(self):
+        """Fails when a handler that is loaded anew and lacks memory for a step ends the server, or vanishes in silence."""
+        self.its_own = False
+        number = self.last_refused(self.is_refused)
+        while not self.its_own:  # until it is the client's connection that it costs
+            number += 1
             with self.subTest(number=number):
                 self.is_refused(number)
 

@@ -19,7 +19,6 @@ from timing import SLOWDOWN, Stopwatch, wait_until
 
 UNRULY = f"{sys.executable} -ISu {Path(__file__).with_name('unruly_program.py')}"
 
-
 def is_alive(pid):
     """Whether there is such a process, be it a zombie."""
     return os.path.exists(f"/proc/{pid}")
@@ -346,6 +345,21 @@ class Frames(ProgramTestCase):
             self.assertEqual(polite.lines(20), [f"result: text {i}" for i in range(20)])
         server.wait_for_log(r"warning \[worker-\d\] .*is replaced: it wrote more than one reply")
 
+    def test_closed_input(self):
+        """Fails when a request waits for a program that has closed its input."""
+        server = self.start_frames("--workers=1", "--task-timeout=0")
+        client = self.connect(server)
+        for request in ("text x", "text " + "y" * 20_000):
+            client.send("deaf own", request)
+            self.assertEqual(client.lines(2), ["result: own", "result: " + request])
+
+    def test_replies_without_end(self):
+        """Fails when a program that goes on writing what is for nobody is not ended at the time-out."""
+        server = self.start_frames("--workers=1", "--task-timeout=300ms", "--kill-grace=50ms")
+        client = self.connect(server)
+        client.send("endless", "text x")
+        self.assertEqual(client.lines(2), ["ERROR: timed out after 300 ms", "result: text x"])
+
     def test_what_is_no_frame(self):
         """Fails when nonsense in the place of a reply costs more than a request, memory, or time."""
         server = self.start_frames("--workers=1")
@@ -432,6 +446,22 @@ class OutOfStep(ProgramTestCase):
         pid, = self.programs(server)
         wait_until(lambda: pipe_bytes(server, pid) > 0, "the second line is in the pipe")
         self.assertEqual(client.ask("echo x"), "result: x")
+
+    def test_closed_input(self):
+        """Fails when what a program writes that reads no more becomes a reply, or a request waits for it."""
+        server = self.start_program("--workers=1", "--task-timeout=0")
+        client = self.connect(server)
+        for verb in ("deaf", "deaf 0", "deaf 50", "deaf 300"):
+            for request in ("echo x", "echo " + "y" * 20_000):
+                client.send(verb, request)
+                self.assertEqual(client.lines(2), ["result: deaf", "result: " + request.partition(" ")[2]])
+
+    def test_input_closed_at_once(self):
+        """Fails when a program that closes its input once it has read a request cannot answer that."""
+        server = self.start_program("--workers=1", program="""sh -c 'read x; exec 0<&-; sleep .05; echo "$x"; sleep 600'""")
+        client = self.connect(server)
+        client.send("a", "b", "c")
+        self.assertEqual(client.lines(3), ["result: a", "result: b", "result: c"])
 
     def test_too_long(self):
         """Fails when a reply without end uses up memory, or its rest becomes another's reply."""
@@ -697,6 +727,16 @@ class Restarts(ProgramMixin, RestartTestCase):
 
 
 class Killed(ProgramTestCase):
+    def test_children_that_are_ignored(self):
+        """Fails when a server that was started with SIGCHLD ignored does not see its programs end."""
+        server = self.start_program("--workers=1", ignored=["SIGCHLD"])
+        client = self.connect(server)
+        client.send("echo x", "exit 3", "echo y")
+        self.assertEqual(client.lines(3), ["result: x", "ERROR: worker crashed (exit status 3)", "result: y"])
+        end = Stopwatch()
+        self.assertEqual(server.stop(), 0)
+        self.assert_quick(end.seconds, 5)
+
     def test_daemon(self):
         """Fails when kill -9 of the server leaves a program, or a process that one started."""
         server = self.start_program("--workers=2")

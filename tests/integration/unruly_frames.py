@@ -47,6 +47,17 @@ while len(header := requests.read(8)) == 8:
         os._exit(3)
     elif verb == b"long":
         write(number, b"x" * int(rest))
+    elif verb == b"deaf":
+        write(number, rest)
+        os.close(0)
+        time.sleep(600)
+    elif verb == b"endless":  # faster than they are read
+        for _ in range(4):
+            if os.fork() == 0:
+                frames = struct.pack(">IIB", 0, number - 1, 0) * (1 << 16)
+                while True:
+                    os.write(1, frames)
+        time.sleep(600)
     elif verb == b"pid":
         write(number, str(os.getpid()).encode())
     else:

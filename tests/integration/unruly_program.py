@@ -59,6 +59,13 @@ def answer(verb, rest):
     elif verb == "close":
         os.close(1)
         time.sleep(600)
+    elif verb == "deaf":  # and says something more after so many ms
+        write("deaf\n")
+        os.close(0)
+        if rest:
+            time.sleep(int(rest) / 1000)
+            write("unasked\n")
+        time.sleep(600)
     elif verb == "say":
         sys.stderr.write(rest + "\n")
         sys.stderr.flush()

@@ -68,6 +68,7 @@ TEST_CASE("succession: clients, what they are owed and what was counted go from 
   Generation second;
   second.desk.script.gate.open();
   second.succession.inherit(manager.take_stored());
+  second.succession.settle();
   CHECK(second.desk.clients.served() == 3);
   CHECK(second.desk.counters.restarts == 1);
   CHECK(second.desk.counters.carried == 3);
@@ -143,10 +144,20 @@ TEST_CASE("succession: a start that fails leaves all to the next one") {
     CHECK(second.desk.clients.served() == 0);
   }
   CHECK_FALSE(client.listen());
-  Generation third;
-  third.succession.inherit(passed(stored.front()));
+  {
+    Generation third;  // fails in a later step
+    third.succession.inherit(passed(stored.front()));
+    CHECK(third.desk.clients.served() == 1);
+  }
+  CHECK_FALSE(client.listen());
+  Generation fourth;
+  fourth.succession.inherit(passed(stored.front()));
+  fourth.succession.settle();
   client.send("a\n");
-  CHECK(third.desk.hears(client, "result: a\n"));
+  CHECK(fourth.desk.hears(client, "result: a\n"));
+  Generation fifth;
+  fifth.succession.inherit(passed(stored.front()));
+  CHECK(fifth.desk.clients.served() == 0);
 }
 
 }  // namespace
