@@ -14,6 +14,7 @@
 #include "server/reload.h"
 #include "sys/clock.h"
 #include "sys/log_fd.h"
+#include "sys/memory.h"
 #include "sys/service_manager.h"
 #include "sys/socket.h"
 
@@ -118,11 +119,11 @@ Server::End Server::serve() {
       LogLevel::kInfo, "started", {},
       fmt::format("pool-server " POOL_SERVER_VERSION " serves '{}' with {} workers",
                   options_.program.empty() ? options_.handler : options_.program, pool_.size()));
-  service_manager::notify("READY=1");
   housekeeping_.start(loop_.now());
-  // Until here a start that fails leaves all to the next one. What follows takes no memory.
+  // Until here a start that fails leaves all to the next one. What follows can wait for memory.
   succession_.settle();
   reserve_.hold(wanted_in_reserve());
+  once_there_is_memory([] { service_manager::notify("READY=1"); });
   loop_.run();
   if (reporting_ != nullptr) reporting_->end(/*successor=*/succession_.prepared());
   reporting_.reset();  // with the files of its sockets, however this ends
