@@ -43,6 +43,7 @@ class Child {
   // Non-blocking.
   int input() const { return input_.get(); }
   int output() const { return output_.valid() ? output_.get() : input_.get(); }
+  bool is_program() const { return output_.valid(); }
   Claims* claims() const { return claims_.get(); }  // of a handler
   // Readable when end() has something to say.
   int lifeline() const { return lifeline_.get(); }

@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdint>
+#include <cstdio>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -21,6 +24,7 @@ namespace pool_server {
 namespace {
 
 constexpr std::string_view kReloaded = "the configuration was loaded anew";
+constexpr std::string_view kClosedInput = "it closed its standard input";
 constexpr std::string_view kClosedOutput = "it closed its standard output";
 constexpr std::string_view kNobodyWaits = "nobody waits for it";
 constexpr unsigned kFailuresForgiven = 2;
@@ -31,6 +35,8 @@ constexpr TimeUs kLossPatience = 1'000'000;
 constexpr TimeUs kEndMargin = 500'000;
 // A child that has closed its output has this long to end by itself, so that it can be told how.
 constexpr TimeUs kSilentPatience = 1'000'000;
+// One that has closed its input, which is no use then, so long.
+constexpr TimeUs kDeafPatience = 50'000;
 
 TimeUs pause_after(unsigned failures) {
   if (failures <= kFailuresForgiven) return 0;
@@ -39,8 +45,9 @@ TimeUs pause_after(unsigned failures) {
 }
 
 UniqueFd open_statm(pid_t pid) {
-  const std::string path = "/proc/" + std::to_string(pid) + "/statm";
-  return UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 32> path{};
+  (void)std::snprintf(path.data(), path.size(), "/proc/%d/statm", pid);
+  return UniqueFd(::open(path.data(), O_RDONLY | O_CLOEXEC));
 }
 
 // Bytes resident; 0: it cannot be told.
@@ -122,12 +129,14 @@ Outcome ChildHandler::handle(std::string_view request, const StopToken& stop, st
         exchange_->run(*child_, {*seat_.wake, request, stop, log_, most_ahead()}, reply);
     std::optional<ChildEnd> end;
     if (result == Exchange::Result::kEnded) end = exchange_->end();
-    const bool deaf = result == Exchange::Result::kDeaf;
-    if (deaf || result == Exchange::Result::kSilent) end = child_->wait(kSilentPatience);
-    const bool out_of_step = result == Exchange::Result::kOutOfStep || (deaf && !end);
-    if (deaf || out_of_step) wipe(reply);
-    if (out_of_step) {
-      drop_out_of_step();
+    if (result == Exchange::Result::kSilent) end = child_->wait(kSilentPatience);
+    if (result == Exchange::Result::kOutOfStep || result == Exchange::Result::kDeaf) {
+      wipe(reply);
+      if (result == Exchange::Result::kDeaf) {
+        lose_deaf_child();
+      } else {
+        drop_out_of_step();
+      }
       continue;
     }
     if (!end) return conclude(result, reply);
@@ -142,15 +151,21 @@ Outcome ChildHandler::handle(std::string_view request, const StopToken& stop, st
 // found out here, at the last moment before it gets one.
 bool ChildHandler::has_child() {
   if (child_ == nullptr) return false;
-  pollfd ends[2] = {{child_->output(), POLLIN, 0}, {child_->lifeline(), POLLIN, 0}};
-  if (::poll(ends, 2, 0) <= 0) return true;
+  pollfd ends[3] = {{child_->output(), POLLIN, 0},
+                    {child_->lifeline(), POLLIN, 0},
+                    {child_->is_program() ? child_->input() : -1, 0, 0}};
+  if (::poll(ends, std::size(ends), 0) <= 0) return true;
   if (ends[1].revents != 0) {
     if (const auto end = child_->end()) {
       lose_idle_child(*end);
       return false;
     }
   }
-  if (ends[0].revents == 0) return true;
+  if (ends[0].revents == 0) {
+    if (ends[2].revents == 0) return true;
+    lose_deaf_child();
+    return false;
+  }
   const long size = exchange_->take_unasked(*child_);
   if (size < 0) return true;
   if (size > 0) {
@@ -194,9 +209,10 @@ void ChildHandler::wait_for_end(const StopToken& stop) {
 
 // A child that there is stays until the new one runs, and for good if there is none.
 bool ChildHandler::try_start(const StopToken& stop, std::string_view why) {
-  const Roster::Start start(roster_, seat_);
+  Roster::Start start(roster_, seat_);
   const Spawner::Interruption interruption{*seat_.wake, stop};
   Spawner::Spawned spawned = start_child(nursery_, *start.settings(), label_, &interruption);
+  start.was_tried();
   if (spawned.child == nullptr) {
     if (!stop.stop_requested()) tell(News::kNotStarted, spawned.fault);
     return false;
@@ -267,6 +283,13 @@ void ChildHandler::lose_idle_child(const ChildEnd& end) {
          end.last_words.empty() ? end.how() : end.how() + ", having said: " + end.last_words);
   }
   lose_child(end);
+}
+
+// It may only be ending; otherwise it lives, for its grace, and is of no use.
+void ChildHandler::lose_deaf_child() {
+  if (const auto end = child_->wait(kDeafPatience)) return lose_idle_child(*end);
+  tell(News::kIdleEnd, kClosedInput);
+  lose_child({});
 }
 
 void ChildHandler::drop_out_of_step() {

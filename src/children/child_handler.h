@@ -58,6 +58,7 @@ class ChildHandler final : public Handler {
   void count_failure();
   void lose_child(const ChildEnd& end);
   void lose_idle_child(const ChildEnd& end);
+  void lose_deaf_child();
   void drop_out_of_step();
   void tell(News kind, std::string_view text, int pid = 0) noexcept;
 

@@ -1,9 +1,12 @@
 #include "children/exchange.h"
 
 #include <poll.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <utility>
 
+#include "sys/memory.h"
 #include "sys/patient_poll.h"
 
 namespace pool_server {
@@ -32,6 +35,13 @@ Exchange::Event Exchange::wait(Child& child, const Ask& ask, Watch watch, int pa
     if ((ends[3].revents & POLLERR) != 0) return Event::kDeaf;
     if (ends[3].revents != 0) return Event::kReady;
   }
+}
+
+bool Exchange::is_for_now(int error) {
+  if (error == EAGAIN) return true;
+  if (error != ENOMEM && error != ENOBUFS) return false;
+  ::usleep(kPauseWithoutMemory);
+  return true;
 }
 
 }  // namespace pool_server

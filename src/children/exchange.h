@@ -25,7 +25,7 @@ class Exchange {
     kWithdrawn,  // ... and the child had not begun with it, and never will
     kMalformed,  // what came back is no reply
     kOutOfStep,  // it wrote a reply without having read any of this request, or before it was sent
-    kDeaf,       // it has closed its input, and none of this request is read; it may be ending
+    kDeaf,       // it has closed its input, and read none of this request; it may be ending
   };
   struct Ask {
     EventFd& wake;  // signalled by whoever sets the stop token; perhaps for something that is over
@@ -77,6 +77,9 @@ class Exchange {
   // Waits for something from the child, or its input; for its end, which is in end_ then; and for
   // the stop token. At most `patience_ms`; -1: as long as it takes.
   Event wait(Child& child, const Ask& ask, Watch watch, int patience_ms = -1);
+
+  // What a child's input could not be given now, with this errno, it may be given later.
+  static bool is_for_now(int error);
 
   // Instead of what came back.
   void refuse(std::string_view reason, std::string& reply) {

@@ -63,8 +63,10 @@ Exchange::Result FrameExchange::run(Child& child, const Ask& ask, std::string& r
     if (received == Found::kMalformed) return Result::kMalformed;
     ended_ = event == Event::kEnded;
     if (received == Found::kReply) {
+      const std::size_t unread = unread_input(child.input());
+      if (unread == sent_) return Result::kOutOfStep;
       // What it left of the request would be its next one.
-      surplus_ |= sent_ < size || has_input(child.input());
+      surplus_ |= sent_ < size || unread > 0;
       outcome_ = frames_.outcome();
       if (protocol::has_control_bytes(reply)) refuse(protocol::kBadReply, reply);
       return Result::kAnswered;
@@ -94,7 +96,7 @@ bool FrameExchange::send(const Child& child, std::string_view request) {
   do {
     size = ::writev(child.input(), parts, 2);
   } while (size < 0 && errno == EINTR);
-  if (size < 0) return errno == EAGAIN;
+  if (size < 0) return is_for_now(errno);
   sent_ += static_cast<std::size_t>(size);
   return true;
 }

@@ -144,7 +144,7 @@ bool LineExchange::send(const Child& child, std::string_view text, bool whole) {
   do {
     size = ::writev(child.input(), parts, whole ? 2 : 1);
   } while (size < 0 && errno == EINTR);
-  if (size < 0) return errno == EAGAIN;
+  if (size < 0) return is_for_now(errno);
   sent_ += static_cast<std::size_t>(size);
   return true;
 }

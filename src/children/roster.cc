@@ -77,14 +77,16 @@ std::shared_ptr<const ChildSettings> Roster::settings() {
 
 std::shared_ptr<const ChildSettings> Roster::begin_start(Seat& seat) {
   const MutexLock lock(mutex_);
+  seat.before = seat.current;
   seat.current = seat.granted = generation_;
   seat.starting = true;
   return settings_;
 }
 
-void Roster::end_start(Seat& seat) {
+void Roster::end_start(Seat& seat, bool tried) {
   const MutexLock lock(mutex_);
   seat.starting = false;
+  if (!tried) seat.current = seat.before;
 }
 
 void Roster::has_proved(Seat& seat) {

@@ -31,7 +31,8 @@ class Roster {
     friend class Roster;
     unsigned worker = 0;
     unsigned granted = 0;  // the generation its child may be replaced for,
-    unsigned current = 0;  // ... and that it is of
+    unsigned current = 0;  // ... and that it is of, or
+    unsigned before = 0;   // ... was of, while another is started
     TimeUs granted_at = 0;
     bool starting = false;
     bool proven = false;  // a child of this generation has answered
@@ -63,22 +64,24 @@ class Roster {
   void serve_as(Seat& seat, unsigned worker) PS_EXCLUDES(mutex_);
   // Its turn has come.
   bool may_replace(const Seat& seat) PS_EXCLUDES(mutex_);
-  // A start that is under way, until it has come of it what may. The seat is up to date with what
-  // is started.
+  // A start that is under way. The seat is up to date with what is started then, unless it was not
+  // even tried.
   class Start {
    public:
     Start(Roster& roster, Seat& seat)
         : roster_(roster), seat_(seat), settings_(roster.begin_start(seat)) {}
     Start(const Start&) = delete;
     Start& operator=(const Start&) = delete;
-    ~Start() { roster_.end_start(seat_); }
+    ~Start() { roster_.end_start(seat_, tried_); }
 
+    void was_tried() { tried_ = true; }
     const std::shared_ptr<const ChildSettings>& settings() const { return settings_; }
 
    private:
     Roster& roster_;
     Seat& seat_;
     const std::shared_ptr<const ChildSettings> settings_;
+    bool tried_ = false;
   };
   // What would be started now.
   std::shared_ptr<const ChildSettings> settings() PS_EXCLUDES(mutex_);
@@ -96,7 +99,7 @@ class Roster {
   static constexpr TimeUs kAMoment = 2'000'000;
 
   std::shared_ptr<const ChildSettings> begin_start(Seat& seat) PS_EXCLUDES(mutex_);
-  void end_start(Seat& seat) PS_EXCLUDES(mutex_);
+  void end_start(Seat& seat, bool tried) PS_EXCLUDES(mutex_);
   bool others_able_locked(const Seat& seat) PS_REQUIRES(mutex_);
 
   Mutex mutex_;

@@ -18,7 +18,8 @@ namespace {
 
 // Messages in a row: who goes on logging is not to keep the worker from hearing that it is to stop.
 constexpr int kMostAtOnce = 16;
-// After its end: all that a socket may hold, unless somebody else goes on writing.
+// Where nothing runs, or after its end: all that a socket may hold, unless somebody goes on
+// writing.
 constexpr int kMostLast = 4096;
 
 // What sendmmsg() takes, for `kMost` packets of a header and a text.
@@ -145,7 +146,7 @@ Exchange::Result TaskExchange::stop(Child& child, const Ask& ask, std::string& r
 }
 
 long TaskExchange::take_unasked(Child& child) {
-  for (int i = 0; i < kMostAtOnce; ++i) {
+  for (int i = 0; i < kMostLast; ++i) {
     const ssize_t size = ::recv(child.input(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (size < 0 && errno == ECONNRESET) continue;  // see receive()
     if (size <= 0) return size;

@@ -84,6 +84,7 @@ void ChildrenWatch::replace(const Options& options) {
 
 // A handler may take its time to load: another process does it, and tells.
 void ChildrenWatch::begin_to_load(const Options& options) {
+  if (gone_) return;
   Options wanted = options;
   if (loading_ != nullptr) {  // one at a time, as each may take as much memory as the handler
     load_next_ = std::move(wanted);
@@ -95,6 +96,7 @@ void ChildrenWatch::begin_to_load(const Options& options) {
     loop_.add(keeper->report(), EPOLLIN, *this);
     loading_ = std::move(keeper);
     loading_for_ = std::move(wanted);
+    load_again_ = false;  // this is the latest
   } catch (const std::system_error& fault) {
     log::attempt([&] {
       log::write(LogLevel::kError, "reload-failed", {},

@@ -300,7 +300,7 @@ std::string settle(Options& options) {
   }
   std::size_t options_size = 0;
   for (const std::string& setting : options.handler_options) options_size += setting.size() + 1;
-  if (options_size > kMostHandlerOptions) {
+  if (options.isolate && options_size > kMostHandlerOptions) {
     return "handler-option: all of them are too long together (max " +
            format_size(kMostHandlerOptions) + ")";
   }

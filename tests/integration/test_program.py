@@ -347,7 +347,7 @@ class Frames(ProgramTestCase):
 
     def test_closed_input(self):
         """Fails when a request waits for a program that has closed its input."""
-        server = self.start_frames("--workers=1", "--task-timeout=0")
+        server = self.start_frames("--workers=1", "--task-timeout=700ms")
         client = self.connect(server)
         for request in ("text x", "text " + "y" * 20_000):
             client.send("deaf own", request)
@@ -449,7 +449,7 @@ class OutOfStep(ProgramTestCase):
 
     def test_closed_input(self):
         """Fails when what a program writes that reads no more becomes a reply, or a request waits for it."""
-        server = self.start_program("--workers=1", "--task-timeout=0")
+        server = self.start_program("--workers=1", "--task-timeout=700ms")
         client = self.connect(server)
         for verb in ("deaf", "deaf 0", "deaf 50", "deaf 300"):
             for request in ("echo x", "echo " + "y" * 20_000):

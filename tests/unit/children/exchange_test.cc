@@ -124,22 +124,24 @@ TEST_CASE("exchange: who goes on logging is stopped all the same") {
 // Fails when the request waits, though nobody will ever read it; or is taken for read.
 TEST_CASE("exchange: who has closed its input gets no request") {
   ignore_write_signals();  // as the server does
-  const auto run = [](Exchange& exchange, bool says_something) {
+  const auto run = [](Exchange& exchange, std::string_view unasked) {
     Streams streams;
     streams.their_input.reset();
     Child child = streams.child();
-    if (says_something) REQUIRE(::write(streams.their_output.get(), "unasked\n", 8) == 8);
+    const auto size = static_cast<ssize_t>(unasked.size());
+    REQUIRE(::write(streams.their_output.get(), unasked.data(), unasked.size()) == size);
     Asking asking;
     exchange.meet(child, asking.settings);
     return exchange.run(child, asking.of("x", KeepGoing()), asking.reply);
   };
   LineExchange lines;
-  CHECK(run(lines, false) == Result::kDeaf);
+  CHECK(run(lines, "") == Result::kDeaf);
   CHECK_FALSE(lines.was_read());
-  CHECK(run(lines, true) == Result::kOutOfStep);
+  CHECK(run(lines, "unasked\n") == Result::kOutOfStep);
   FrameExchange frames;
-  CHECK(run(frames, false) == Result::kDeaf);
+  CHECK(run(frames, "") == Result::kDeaf);
   CHECK_FALSE(frames.was_read());
+  CHECK(run(frames, std::string("\0\0\0\1\0\0\0\2\0x", 10)) == Result::kOutOfStep);
 }
 
 }  // namespace pool_server

@@ -64,7 +64,13 @@ TEST_CASE("roster: turns") {
   CHECK(three.roster.next_turn(0).worker == 0);
   CHECK(three.roster.may_replace(*three.seats[0]));
   CHECK_FALSE(three.roster.may_replace(*three.seats[1]));
-  const Roster::Start start(three.roster, *three.seats[0]);
+  {
+    const Roster::Start without_memory(three.roster, *three.seats[0]);
+    CHECK_FALSE(three.roster.may_replace(*three.seats[0]));
+  }
+  CHECK(three.roster.may_replace(*three.seats[0]));  // it was not even tried
+  Roster::Start start(three.roster, *three.seats[0]);
+  start.was_tried();
   CHECK_FALSE(three.roster.may_replace(*three.seats[0]));
   CHECK_FALSE(three.roster.next_turn(1).worker);
   three.roster.has_proved(*three.seats[0]);
