@@ -16,6 +16,8 @@ namespace pool_server {
 // a busy loop allocates none. Loop thread only.
 class BufferPool {
  public:
+  BufferPool() { spare_.reserve(kMaxSpare); }  // to take one back takes no memory
+
   // Where the next recv puts what it brings: as much as one may bring. It can be used for another
   // one unless some of it is kept.
   std::span<char> input_room() { return std::span(input_).subspan(input_kept_, kMostInput); }

@@ -43,10 +43,11 @@ TEST_CASE("clients: those who are heard in one round know what the others were c
   CHECK(desk.serves(80));
   for (Client& client : all) client.send("wait\n");  // each charged with more than 100 bytes
   CHECK(desk.driver.run_until([&] { return desk.script.begun == 1; }));
+  CHECK(desk.driver.run_until(
+      [&] { return log.read().find("clients wait for memory: ") != std::string::npos; }));
   desk.driver.run_rounds(5);
   CHECK(desk.clients.memory().held() <= options.max_memory);
   CHECK(desk.admission.outstanding() < 80);
-  CHECK(log.read().find("clients wait for memory: ") != std::string::npos);
   desk.script.gate.open();
   for (Client& client : all) CHECK(desk.hears(client, "result: wait\n"));
 }
@@ -67,8 +68,8 @@ TEST_CASE("clients: who held nothing gets no more than others once it holds some
   Client newcomer = desk.connect();
   CHECK(desk.serves(2));
   newcomer.send(many);
+  CHECK(desk.driver.run_until([&] { return desk.admission.outstanding() >= before + 1; }));
   desk.driver.run_rounds(10);
-  CHECK(desk.admission.outstanding() >= before + 1);
   CHECK(desk.admission.outstanding() <= before + 3);
   desk.script.gate.open();
   CHECK(desk.driver.run_until([&] {
@@ -104,7 +105,9 @@ TEST_CASE(
       const std::string due = "result: client " + std::to_string(i) + "\nresult: and more\n";
       CHECK(desk.driver.run_until(
           [&] { return all[i].listen() || all[i].heard().size() >= due.size(); }));
-      CHECK((all[i].heard().empty() || all[i].heard() == due));
+      const std::string& heard = all[i].heard();
+      CHECK(due.starts_with(heard));  // whom it cost the connection may have had the first before
+      CHECK((heard.empty() || heard.ends_with('\n')));
     }
   }
 }
@@ -303,13 +306,14 @@ TEST_CASE("clients: a client that goes makes room for who waits, at once") {
   FrontDesk desk(one_worker());
   Client first = desk.connect();
   CHECK(desk.serves(1));
+  const ConnectionId leaving = desk.only_connection().id();
   Client second = desk.connect();
   const NoDescriptorsLeft limit;
   desk.driver.run_rounds(5);
   CHECK(desk.clients.served() == 1);
   CHECK(desk.driver.is_quiet());
   first.leave();  // two descriptors, of which the server needs one
-  CHECK(desk.driver.run_until([&] { return desk.connections.open() == 0; }));
+  CHECK(desk.driver.run_until([&] { return desk.connections.find(leaving) == nullptr; }));
   desk.driver.run_rounds(2);
   CHECK(desk.counters.accepted == 2);
   second.send("a\n");

@@ -129,13 +129,13 @@ TEST_CASE("housekeeping: new limits hold at once") {
 TEST_CASE("housekeeping: a thread that cannot be had is told, and tried again a second later") {
   House house(options_for(1, 2));
   FrontDesk& desk = house.desk;
-  LogPipe log(LogLevel::kWarning);
-  const auto told = [&log] {
-    return log.read().find("cannot start a worker, going on with 1") != std::string::npos;
-  };
   // A failure that comes after a success is news again.
   for (int time = 0; time < 2; ++time) {
     CAPTURE(time);
+    LogPipe log(LogLevel::kWarning);
+    const auto told = [&log] {
+      return log.read().find("cannot start a worker, going on with 1") != std::string::npos;
+    };
     Client client = desk.connect();
     TimeUs failed_at = 0;
     {

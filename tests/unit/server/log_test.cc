@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <regex>
 #include <string>
 
@@ -34,9 +35,10 @@ TEST_CASE("log: lines that nobody takes are counted and told, whatever the level
     LogPipe pipe(level);
     constexpr std::size_t kLines = 1'000;
     const std::string text(1'000, 'x');
+    const TimeUs begun = monotonic_now();
     for (std::size_t i = 0; i < kLines; ++i) log::write(level, "connected", {}, text);
     const std::string before = pipe.read();
-    const TimeUs again = log::tell_missing(monotonic_now());
+    const TimeUs again = log::tell_missing(begun);  // however long it took: not yet
     CHECK(again != kNever);
     log::tell_missing(again);
     const std::string after = pipe.read();
@@ -65,17 +67,24 @@ TEST_CASE("log: a reader that never comes back is asked for less and less often"
 }
 
 TEST_CASE("log: a kind of line that repeats is left out and counted; one that is news is not") {
-  LogPipe pipe(LogLevel::kInfo);
-  for (int i = 0; i < 100; ++i) {
-    log::write(LogLevel::kInfo, "accept-resumed", {}, "again");
-    log::write(LogLevel::kWarning, "worker-start-failed", {}, "no thread");
-    log::write(LogLevel::kInfo, "listening", {}, "listening on " + std::to_string(i));
-  }
+  std::optional<LogPipe> at_once;
+  TimeUs begun = 0;
+  do {  // what took longer than a period is no test of it
+    at_once.reset();
+    at_once.emplace(LogLevel::kInfo);
+    begun = monotonic_now();
+    for (int i = 0; i < 100; ++i) {
+      log::write(LogLevel::kInfo, "accept-resumed", {}, "again");
+      log::write(LogLevel::kWarning, "worker-start-failed", {}, "no thread");
+      log::write(LogLevel::kInfo, "listening", {}, "listening on " + std::to_string(i));
+    }
+  } while (monotonic_now() - begun >= LogLimiter::kPeriod);
+  LogPipe& pipe = *at_once;
   const std::string text = pipe.read();
   CHECK(count_of(text, "again") == 1);
   CHECK(count_of(text, "no thread") == 1);
   CHECK(count_of(text, "listening on") == 100);
-  const TimeUs due = log::tell_missing(monotonic_now());
+  const TimeUs due = log::tell_missing(begun);
   CHECK(pipe.read().empty());
   log::tell_missing(due + LogLimiter::kPeriod);
   const std::string counts = pipe.read();
@@ -108,13 +117,17 @@ TEST_CASE("log: what is kept for a monitor is in the server's own words, with wh
   for (int i = 0; i < 5; ++i) log::write(LogLevel::kWarning, "memory-short", {}, "again");
   log::tell_all_missing();
   const auto& lines = log::recent().lines();
-  REQUIRE(lines.size() == before + 3);
+  REQUIRE(lines.size() >= before + 3);  // one more for each second that it took
   CHECK(lines[before].text == "it was wrong");
   CHECK(lines[before].level == LogLevel::kError);
   CHECK(lines[before].count == 1);
   CHECK(lines[before + 1].text == "the handler failed: ");
-  CHECK(lines[before + 2].event == "memory-short");
-  CHECK(lines[before + 2].count == 5);
+  std::size_t count = 0;
+  for (std::size_t i = before + 2; i < lines.size(); ++i) {
+    CHECK(lines[i].event == "memory-short");
+    count += lines[i].count;
+  }
+  CHECK(count == 5);
 }
 
 }  // namespace

@@ -54,7 +54,7 @@ TEST_CASE("succession: clients, what they are owed and what was counted go from 
     working.send("wait\na\n\nSTATS\nb\n");
     CHECK(first.desk.driver.run_until(
         [&] { return first.desk.script.begun == 2 && first.desk.admission.outstanding() == 3; }));
-    REQUIRE(first.succession.prepare());
+    REQUIRE(eventually([&] { return first.succession.prepare(); }));
     CHECK(first.succession.prepared());
     first.desk.clients.begin_drain(Connection::Carry::kAsItIs);
     first.desk.driver.run_rounds(3);
@@ -130,7 +130,7 @@ TEST_CASE("succession: a start that fails leaves all to the next one") {
     Generation first;
     client = first.desk.connect();
     CHECK(first.desk.serves(1));
-    REQUIRE(first.succession.prepare());
+    REQUIRE(eventually([&] { return first.succession.prepare(); }));
     first.desk.clients.begin_drain(Connection::Carry::kAsItIs);
     CHECK(first.succession.hand_over());
   }

@@ -86,6 +86,7 @@ class FakeManager {
       if (state == "END") return;
       const std::lock_guard lock(mutex_);
       heard_.push_back(state);
+      if (state.find("FDSTOREREMOVE=1") != std::string::npos) stored_.clear();
       if (keeps_ && state.find("FDSTORE=1") != std::string::npos) {
         stored_.push_back(std::move(passed));
       }
