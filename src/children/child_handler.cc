@@ -86,6 +86,10 @@ bool ChildHandler::prepare(const StopToken& closing) {
     }
     recycle_if_due();
     if (has_child()) {
+      if (unable_ && monotonic_now() - started_at_ >= kProbation) {
+        unable_ = false;
+        roster_.has_lived(seat_);
+      }
       if (!roster_.may_replace(seat_)) return took_time;
       replace_for_reload(closing);
       return true;
@@ -232,6 +236,7 @@ void ChildHandler::adopt(std::unique_ptr<Child> child,
   exchange_->meet(*child_, *settings_);
   has_request_ = false;
   answered_ = 0;
+  started_at_ = monotonic_now();
   memory_.reset();
   if (settings_->max_memory > 0) memory_ = open_statm(child_->pid());
 }
@@ -265,7 +270,9 @@ std::size_t ChildHandler::most_ahead() const {
 void ChildHandler::count_failure() {
   ++failures_;
   pause_until_ = monotonic_now() + pause_after(failures_);
-  if (failures_ > kFailuresForgiven) roster_.is_unable(seat_);
+  if (failures_ <= kFailuresForgiven) return;
+  unable_ = true;
+  roster_.is_unable(seat_);
 }
 
 void ChildHandler::lose_child(const ChildEnd& end) {
@@ -359,7 +366,10 @@ Outcome ChildHandler::accept(Exchange::Result result, std::string& reply) {
   last_answer_ = monotonic_now();
   failures_ = 0;
   pause_until_ = 0;
-  if (answered_++ == 0) roster_.has_proved(seat_);
+  if (answered_++ == 0) {
+    unable_ = false;
+    roster_.has_proved(seat_);
+  }
   if (exchange_->ended()) {
     lose_idle_child(exchange_->end());
   } else if (exchange_->surplus()) {

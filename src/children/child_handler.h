@@ -28,6 +28,8 @@ namespace pool_server {
 class ChildHandler final : public Handler {
  public:
   static constexpr TimeUs kLongestPause = 5'000'000;
+  // One that cannot keep a child alive can, when one has lived for so long without a request.
+  static constexpr TimeUs kProbation = 5'000'000;
 
   // `first`: a child that has been started already, or null.
   ChildHandler(Nursery& nursery, Roster& roster, std::unique_ptr<Exchange> exchange,
@@ -79,6 +81,8 @@ class ChildHandler final : public Handler {
   std::unique_ptr<Child> child_;
   UniqueFd memory_;           // its /proc/PID/statm, where that is looked at
   bool has_request_ = false;  // the child: where it stands in its streams is not known
+  TimeUs started_at_ = 0;
+  bool unable_ = false;       // as the roster has it
   std::size_t answered_ = 0;  // requests, by this child
   TimeUs last_answer_ = 0;
   unsigned failures_ = 0;  // in a row

@@ -106,6 +106,11 @@ void Roster::is_unable(Seat& seat) {
   for (const auto& wake : to_wake) wake->signal();
 }
 
+void Roster::has_lived(Seat& seat) {
+  const MutexLock lock(mutex_);
+  seat.unable = false;
+}
+
 void Roster::answered_until(TimeUs then) {
   const MutexLock lock(mutex_);
   last_answer_ = std::max(last_answer_, then);

@@ -87,8 +87,10 @@ class Roster {
   std::shared_ptr<const ChildSettings> settings() PS_EXCLUDES(mutex_);
   // Its child has answered its first request.
   void has_proved(Seat& seat) PS_EXCLUDES(mutex_);
-  // It cannot keep a child alive; until has_proved().
+  // It cannot keep a child alive; until has_proved() or has_lived().
   void is_unable(Seat& seat) PS_EXCLUDES(mutex_);
+  // Its child has lived for a while, be it without a request.
+  void has_lived(Seat& seat) PS_EXCLUDES(mutex_);
   // A child has ended that answered until `then`.
   void answered_until(TimeUs then) PS_EXCLUDES(mutex_);
   bool others_able(const Seat& seat) PS_EXCLUDES(mutex_);

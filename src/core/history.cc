@@ -31,9 +31,13 @@ std::uint64_t shed(const Counters& counters) {
 
 History::History(const Counters& counters) : before_{counters} {}
 
+// A row is told as what went on in a step. One that would be of more, as there was no memory for
+// the one before, or nobody got on, is left out.
+
 void History::add(const ServerState& state) {
   const Counters& now = state.counters;
   const Counters& before = before_.back();
+  const bool is_a_step = last_ == 0 || state.now - last_ < 2 * kStep;
   Row row{.time = state.now / 1'000'000, .json = {}};
   JsonWriter json(row.json);
   json.begin_array();
@@ -52,10 +56,11 @@ void History::add(const ServerState& state) {
   json.number(std::uint64_t{count_workers(state, ServerState::Worker::State::kStuck)});
   json.number(std::uint64_t{state.connections});
   json.end_array();
-  rows_.push_back(std::move(row));
-  if (rows_.size() > kRows) rows_.pop_front();
   before_.push_back(now);
+  last_ = state.now;
   if (before_.size() > kWindow) before_.pop_front();
+  if (is_a_step) rows_.push_back(std::move(row));
+  if (rows_.size() > kRows) rows_.pop_front();
 }
 
 std::optional<Percentiles> History::wait(const Counters& counters) const {
@@ -71,6 +76,9 @@ std::string History::json(double since) const {
       R"({"format":1,"step":2,"columns":["time","ok","error","timeout","shed","crashed",)"
       R"("wait_p50","wait_p99","wait_max","run_p50","run_p99","run_max","queue_depth",)"
       R"("queue_capacity","workers","running","stuck","connections"],"rows":[)";
+  std::size_t size = out.size();
+  for (const Row& row : rows_) size += row.json.size() + 1;
+  out.reserve(size + 1);
   bool first = true;
   for (const Row& row : rows_) {
     if (static_cast<double>(row.time) < since) continue;

@@ -39,6 +39,7 @@ class History {
     std::string json;
   };
 
+  TimeUs last_ = 0;  // when a step ended last, in Unix time; 0: none has
   std::deque<Row> rows_;
   // As they were at the end of the steps before, the last one at the end.
   std::deque<Counters> before_;

@@ -126,9 +126,11 @@ std::uint64_t succeeded(const Counters& counters) {
   return counters.completed - std::min(counters.completed, others);
 }
 
-std::string_view why_no_progress(bool no_worker_available, std::size_t workers, std::size_t stuck) {
+std::string_view why_no_progress(bool no_worker_available, bool can_grow, std::size_t workers,
+                                 std::size_t stuck) {
   if (no_worker_available) return "no worker available: no program can be kept alive";
-  if (stuck == workers) return "no worker can progress: each is in a task that does not end";
+  if (stuck == workers && !can_grow)
+    return "no worker can progress: each is in a task that does not end";
   return {};
 }
 
@@ -143,8 +145,9 @@ std::string why_not_ready(const ServerState& state, TimeUs queue_full_for) {
     case ServerState::Phase::kServing:
       break;
   }
-  const std::string_view hopeless = why_no_progress(state.no_worker_available, state.workers.size(),
-                                                    count_workers(state, Worker::State::kStuck));
+  const std::string_view hopeless =
+      why_no_progress(state.no_worker_available, state.can_grow, state.workers.size(),
+                      count_workers(state, Worker::State::kStuck));
   if (!hopeless.empty()) return std::string(hopeless);
   if (queue_full_for < FullQueue::kPatience) return {};
   return "queue full for more than " + format_duration(FullQueue::kPatience);

@@ -68,6 +68,7 @@ struct ServerState {
   unsigned workers_min = 0;
   unsigned workers_max = 0;
   bool no_worker_available = false;  // no program can be kept alive
+  bool can_grow = false;             // the pool, as soon as requests wait
 
   std::size_t connections = 0;
   std::size_t connections_limit = 0;
@@ -91,7 +92,8 @@ std::string_view name_of(ServerState::Worker::State state);
 std::uint64_t succeeded(const Counters& counters);
 
 // Why no worker can get on, of `workers` of which so many are stuck; empty: one can, or could.
-std::string_view why_no_progress(bool no_worker_available, std::size_t workers, std::size_t stuck);
+std::string_view why_no_progress(bool no_worker_available, bool can_grow, std::size_t workers,
+                                 std::size_t stuck);
 
 // Why no work should be sent here; empty: nothing speaks against it. `queue_full_for`: see
 // FullQueue.

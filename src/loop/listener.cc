@@ -29,8 +29,8 @@ Listener::~Listener() {
 }
 
 void Listener::on_events(std::uint32_t events) {
-  if (paused_) {  // EPOLLHUP or EPOLLERR, which cannot be masked
-    leave_loop();
+  if (paused_) {  // in this round, but for what cannot be masked
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0) leave_loop();
     return;
   }
   int gone = 0;

@@ -1,5 +1,6 @@
 #include "monitor/door.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <system_error>
@@ -105,6 +106,8 @@ void Door::pause(TimeUs until) {
 void Door::resume() {
   timers_.arm(resume_, kNever);
   if (shut_) return;
+  // Who is first takes the place that there is: each in its turn.
+  if (!listeners_.empty()) std::ranges::rotate(listeners_, listeners_.begin() + 1);
   try {
     for (const auto& listener : listeners_) listener->resume();
     paused_ = false;

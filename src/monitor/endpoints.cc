@@ -77,12 +77,14 @@ const ServerState& Endpoints::state(TimeUs now) {
 }
 
 void Endpoints::look(TimeUs now) {
-  state_ = source_.state();
+  ServerState state = source_.state();
+  state.wait = history_.wait(state.counters);
+  state.run = history_.run(state.counters);
+  const TimeUs full_for = full_queue_.look(state.queue_depth, state.queue_capacity, now);
+  state.not_ready_because = why_not_ready(state, full_for);
+  // What has come so far takes no more memory: it is all true, or nothing of it is told.
+  state_ = std::move(state);
   looked_at_ = now;
-  state_.wait = history_.wait(state_.counters);
-  state_.run = history_.run(state_.counters);
-  const TimeUs full_for = full_queue_.look(state_.queue_depth, state_.queue_capacity, now);
-  state_.not_ready_because = why_not_ready(state_, full_for);
   state_json_ = prometheus_ = open_metrics_ = nullptr;
 }
 

@@ -3,6 +3,7 @@
 #include <microhttpd.h>
 
 #include <exception>
+#include <memory>
 #include <utility>
 
 #include "monitor/http.h"
@@ -68,10 +69,15 @@ class MicroHttpd final : public HttpServer {
     using Body = std::shared_ptr<const std::string>;
     auto body = std::make_unique<Body>(std::move(reply.body));
     const std::string& bytes = **body;
-    MHD_Response* response = ::MHD_create_response_from_buffer_with_free_callback_cls(
-        bytes.size(), const_cast<char*>(bytes.data()),  // NOLINT: it is only read
-        [](void* shared) { delete static_cast<Body*>(shared); }, body.get());
-    if (response == nullptr) return MHD_NO;
+    struct Destroy {
+      void operator()(MHD_Response* response) const { ::MHD_destroy_response(response); }
+    };
+    const std::unique_ptr<MHD_Response, Destroy> owned(
+        ::MHD_create_response_from_buffer_with_free_callback_cls(
+            bytes.size(), const_cast<char*>(bytes.data()),  // NOLINT: it is only read
+            [](void* shared) { delete static_cast<Body*>(shared); }, body.get()));
+    if (owned == nullptr) return MHD_NO;
+    MHD_Response* const response = owned.get();
     static_cast<void>(body.release());
     bool sound = true;
     const auto add = [&](const char* name, std::string_view value) {
@@ -85,10 +91,7 @@ class MicroHttpd final : public HttpServer {
     add(MHD_HTTP_HEADER_CONNECTION, "close");
     if (!reply.policy.empty()) add("Content-Security-Policy", reply.policy);
     if (reply.status == MHD_HTTP_METHOD_NOT_ALLOWED) add(MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-    const MHD_Result queued =
-        sound ? ::MHD_queue_response(connection, reply.status, response) : MHD_NO;
-    ::MHD_destroy_response(response);
-    return queued;
+    return sound ? ::MHD_queue_response(connection, reply.status, response) : MHD_NO;
   }
 
   static void on_connection(void* self, MHD_Connection* connection, void** /*context*/,

@@ -26,6 +26,8 @@ constexpr std::string_view kWorkerPrefix = "worker-";
 // What comes behind it was said by a program.
 constexpr std::string_view kQuote = ", having said: ";
 constexpr TimeUs kRest = 100'000;
+// So often workers that cannot keep a child alive are told to try, or to look whether it lives now.
+constexpr TimeUs kLookAfterUnable = 1'000'000;
 
 std::string name_of(const Options& options) {
   const std::string program =
@@ -54,18 +56,22 @@ ChildrenWatch::ChildrenWatch(Nursery& nursery, ChildPool& children, const Option
       timers_(timers),
       on_gone_(std::move(on_gone)),
       name_(name_of(options)),
+      handler_(options.handler),
       turn_([this](TimeUs now) { pass_turn(now); }),
+      unable_([this](TimeUs now) { look_after_the_unable(now); }),
       listen_again_([this](TimeUs now) { listen_again(now); }) {
-  timers_.reserve(2);
+  timers_.reserve(3);
   loop_.add(nursery_.control(), EPOLLIN, *this);
   loop_.add(nursery_.news(), EPOLLIN, *this);
   if (children_.keeper() != nullptr) loop_.add(children_.keeper()->control(), EPOLLIN, *this);
   timers_.arm(turn_, kNever);
+  timers_.arm(unable_, kNever);
   timers_.arm(listen_again_, kNever);
 }
 
 ChildrenWatch::~ChildrenWatch() {
   timers_.disarm(turn_);
+  timers_.disarm(unable_);
   timers_.disarm(listen_again_);
   end_loading();
   loop_.remove(nursery_.news());
@@ -130,6 +136,7 @@ void ChildrenWatch::take_loaded() {
   try {
     keeper->finish();
     std::string name = name_of(loading_for_);
+    std::string handler = loading_for_.handler;
     loop_.add(keeper->control(), EPOLLIN, *this);
     const std::shared_ptr<const Keeper> old = children_.keeper();
     try {
@@ -140,6 +147,7 @@ void ChildrenWatch::take_loaded() {
     }
     loop_.remove(old->control());
     name_.swap(name);
+    handler_.swap(handler);
     log::attempt([this] {
       log::write(LogLevel::kInfo, "handler-loaded", {},
                  fmt::format("'{}' has been loaded anew; its processes are replaced one by one",
@@ -147,8 +155,9 @@ void ChildrenWatch::take_loaded() {
     });
   } catch (const std::exception& fault) {
     log::attempt([&] {
+      constexpr std::string_view kWhat = "the handler stays as it was: ";
       log::write(LogLevel::kError, "reload-failed", {},
-                 fmt::format("the handler stays as it was: {}", fault.what()));
+                 {fmt::format("{}{}", kWhat, fault.what()), kWhat.size()});
     });
   }
   pass_turn(loop_.now());
@@ -214,6 +223,7 @@ bool ChildrenWatch::read_news() {
     NewsHeader header;
     std::string_view rest = packet.bytes;
     if (!take_raw(rest, header)) continue;
+    if (unable_.at() == kNever) timers_.arm(unable_, loop_.now() + kLookAfterUnable);
     const std::string_view label = rest.substr(0, rest.find('\0'));
     rest.remove_prefix(std::min(label.size() + 1, rest.size()));
     log::attempt([&] {
@@ -228,9 +238,11 @@ bool ChildrenWatch::read_news() {
 void ChildrenWatch::take(const NewsHeader& header, std::string_view label, std::string& text) {
   const std::string worker(label);
   const std::string who = fmt::format("{}[{}]", name_, header.pid);
-  const auto tell = [&](LogLevel level, log::Event event, std::string_view what) {
-    const std::size_t quote = std::min(what.find(kQuote), what.size());
-    log::write_for_thread(worker, level, event, {{"POOL_SERVER_WORKER", worker}}, {what, quote});
+  // `own`: so much of it is no child's own words.
+  const auto tell = [&](LogLevel level, log::Event event, std::string_view what,
+                        std::size_t own = std::string_view::npos) {
+    own = std::min({own, what.find(kQuote), what.size()});
+    log::write_for_thread(worker, level, event, {{"POOL_SERVER_WORKER", worker}}, {what, own});
   };
   switch (header.kind) {
     case News::kLine:
@@ -247,12 +259,25 @@ void ChildrenWatch::take(const NewsHeader& header, std::string_view label, std::
     case News::kOutOfStep:
       return tell(LogLevel::kWarning, "program-out-of-step",
                   fmt::format("{} is replaced: {}", who, text));
-    case News::kNotStarted:
-      return tell(LogLevel::kError, "program-not-started",
-                  fmt::format("{} cannot be started: {}", name_, text));
+    case News::kNotStarted: {
+      const std::string what = fmt::format("{} cannot be started: ", name_);
+      return tell(LogLevel::kError, "program-not-started", what + text,
+                  children_.keeper() != nullptr ? what.size() : std::string_view::npos);
+    }
     case News::kReplaced:
       return tell(LogLevel::kDebug, "program-replaced", fmt::format("{}: {}", who, text));
   }
+}
+
+// Nobody sends them a request: balancers hear that the server is down.
+void ChildrenWatch::look_after_the_unable(TimeUs now) {
+  bool any = false;
+  for (unsigned index = 0; index < pool_.size(); ++index) {
+    if (!children_.roster().is_unable(index)) continue;
+    any = true;
+    pool_.nudge(index);
+  }
+  timers_.arm(unable_, any && !gone_ ? now + kLookAfterUnable : kNever);
 }
 
 void ChildrenWatch::pass_turn(TimeUs now) {

@@ -37,6 +37,8 @@ class ChildrenWatch final : private EventSource {
   void finish();
   // Some worker can keep a child alive.
   bool any_able() { return children_.roster().any_able(); }
+  // That is loaded: not yet, or never, what a reload asks for. Of a program: as at the start.
+  const std::string& handler() const { return handler_; }
   // Of the process whose children all others are.
   pid_t nursery() const { return nursery_.pid(); }
   // The worker of that index cannot, as it is now.
@@ -54,6 +56,7 @@ class ChildrenWatch final : private EventSource {
   bool is_lost() const;
   void take(const NewsHeader& header, std::string_view label, std::string& text);
   void pass_turn(TimeUs now);
+  void look_after_the_unable(TimeUs now);
 
   Nursery& nursery_;
   ChildPool& children_;
@@ -61,7 +64,8 @@ class ChildrenWatch final : private EventSource {
   EventLoop& loop_;
   Timers& timers_;
   std::function<void()> on_gone_;
-  std::string name_;                 // of the program or handler, for the log
+  std::string name_;  // of the program or handler, for the log
+  std::string handler_;
   std::shared_ptr<Keeper> loading_;  // what is to take the place of the handler; null: nothing
   Options loading_for_;
   bool load_again_ = false;  // for load_next_, when that is done
@@ -69,6 +73,7 @@ class ChildrenWatch final : private EventSource {
   bool gone_ = false;
   // Always armed, be it for never: to arm what is armed takes no memory.
   CallbackTimer turn_;
+  CallbackTimer unable_;
   CallbackTimer listen_again_;
 };
 

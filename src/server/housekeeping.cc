@@ -134,9 +134,10 @@ void Housekeeping::size_pool(TimeUs now) {
     if (pool_.start_failure().empty()) {
       start_failure_logged_ = false;
     } else if (!std::exchange(start_failure_logged_, true)) {
+      const std::string what =
+          fmt::format("cannot start a worker, going on with {}: ", pool_.size());
       log::write(LogLevel::kWarning, "worker-start-failed", {},
-                 fmt::format("cannot start a worker, going on with {}: {}", pool_.size(),
-                             pool_.start_failure()));
+                 {what + pool_.start_failure(), what.size()});
     }
     log::write(LogLevel::kDebug, "resized", {}, fmt::format("{} workers", pool_.size()));
   }

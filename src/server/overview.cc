@@ -57,7 +57,9 @@ ServerState Overview::state() {
   const Moment moment = moment_();
   ServerState state;
   state.version = POOL_SERVER_VERSION;
-  state.handler = options_.program.empty() ? options_.handler : name_of_program(options_.program);
+  state.handler = !options_.program.empty() ? name_of_program(options_.program)
+                  : children_ != nullptr    ? children_->handler()
+                                            : options_.handler;
   state.pid = ::getpid();
   state.now = unix_now();
   state.started = moment.started;
@@ -67,6 +69,7 @@ ServerState Overview::state() {
   state.workers_min = options_.min_workers;
   state.workers_max = options_.max_workers;
   state.no_worker_available = no_worker_available();
+  state.can_grow = can_grow();
   state.connections = moment.stats.connections;
   state.connections_limit = options_.max_connections;
   look_at_usage(moment.now);
@@ -139,6 +142,11 @@ void Overview::on_trouble(const std::string& what) {
   log::attempt([&] { log::write(LogLevel::kWarning, "monitor-failed", {}, what); });
 }
 
+// Workers that there could be are as good as those that there are: they are started in no time.
+bool Overview::can_grow() const {
+  return pool_.start_failure().empty() && pool_.size() < options_.max_workers;
+}
+
 bool Overview::no_worker_available() const {
   return children_ != nullptr && !children_->any_able();
 }
@@ -146,7 +154,7 @@ bool Overview::no_worker_available() const {
 AgentReport::Sample Overview::agent_sample() {
   const Moment moment = moment_();
   const std::vector<ThreadPool::Seen> seen = pool_.look();
-  // Workers that there could be are as good as those that there are: they are started in no time.
+  // As in can_grow().
   const std::size_t wanted = pool_.start_failure().empty() ? options_.max_workers : pool_.size();
   AgentReport::Sample sample;
   sample.now = moment.now;
@@ -179,7 +187,8 @@ AgentReport::Sample Overview::agent_sample() {
 std::string_view Overview::hopeless() {
   const std::vector<ThreadPool::Seen> seen = pool_.look();
   const auto stuck = std::ranges::count_if(seen, is_stuck);
-  return why_no_progress(no_worker_available(), seen.size(), static_cast<std::size_t>(stuck));
+  return why_no_progress(no_worker_available(), can_grow(), seen.size(),
+                         static_cast<std::size_t>(stuck));
 }
 
 void Overview::on_agent_trouble(const std::string& what) {

@@ -46,6 +46,7 @@ class Overview final : public MonitorSource, public AgentSource {
   void look_at_workers(TimeUs now, ServerState& state);
   void look_at_clients(ServerState& state);
   void look_at_usage(TimeUs now);
+  bool can_grow() const;
   bool no_worker_available() const;
 
   const Options& options_;

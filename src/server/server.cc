@@ -70,9 +70,10 @@ Server::Server(Options options, StartingSockets sockets, SignalFd& signals,
       started_at_unix_(unix_now()) {
   counters_.served_since = static_cast<std::uint64_t>(started_at_unix_);
   if (!pool_.start_failure().empty()) {
+    const std::string what =
+        fmt::format("started {} of {} workers: ", pool_.size(), options_.min_workers);
     log::write(LogLevel::kWarning, "worker-start-failed", {},
-               fmt::format("started {} of {} workers: {}", pool_.size(), options_.min_workers,
-                           pool_.start_failure()));
+               {what + pool_.start_failure(), what.size()});
   }
   if (nursery != nullptr) {
     children_ = std::make_unique<ChildrenWatch>(*nursery, static_cast<ChildPool&>(*handler_),

@@ -31,16 +31,19 @@ std::string text(const Json& object, const char* name) {
   return found.is_string() ? plain_text(found.get_ref<const std::string&>()) : "";
 }
 
+// What is larger than any number that there could be is none: who shows it goes on computing.
+constexpr double kLargest = 9.0e15;
+
 std::optional<double> number(const Json& found) {
   if (!found.is_number()) return std::nullopt;
   const auto value = found.get<double>();
-  return std::isfinite(value) ? std::optional(value) : std::nullopt;
+  return std::abs(value) <= kLargest ? std::optional(value) : std::nullopt;
 }
 
 std::optional<std::uint64_t> count(const Json& found) {
   if (found.is_number_unsigned()) return found.get<std::uint64_t>();
   const std::optional<double> value = number(found);
-  if (!value || *value < 0 || *value > 9.0e15) return std::nullopt;
+  if (!value || *value < 0) return std::nullopt;
   return static_cast<std::uint64_t>(*value);
 }
 

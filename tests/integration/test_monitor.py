@@ -7,10 +7,12 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
 import http_client
+from client import Client
 from harness import BINARY, RUNTIME_ERROR, USAGE_ERROR, ServerTestCase, run_to_end
 from http_client import ask
 from timing import PATIENCE, SLOWDOWN, Stopwatch, wait_until
@@ -46,6 +48,32 @@ class MonitorMixin:
         lines = self.get("/metrics").text.splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
+
+
+class DownAndBack(MonitorMixin, ServerTestCase):
+    def test_without_a_request(self):
+        """Fails when a server of whose program all copies have died is not ready again once it lives, unless it is asked."""
+        cure = Path(self.temporary_directory()) / "cure"
+        server = self.start_monitored("--workers=2", program=f"sh -c 'test -e {cure} && exec cat; exit 3'", handler=None)
+        wait_until(lambda: self.get("/readyz").status == 503, "no program can be kept alive")
+        cure.touch()
+        wait_until(lambda: self.get("/readyz").status == 200, "it is ready again")
+        self.assertEqual(server.stats()["completed"], 0)
+        self.assertEqual([worker["state"] for worker in self.state()["workers"]], ["idle"] * 2)
+
+    def test_a_worker_more(self):
+        """Fails when a server is told to be unable to get on that would start a worker as soon as somebody asks."""
+        server = self.start_monitored("--workers=1-2", "--task-timeout=100ms", "--kill-grace=3s",
+                                      program=f"{sys.executable} -ISu {Path(__file__).with_name('unruly_program.py')}",
+                                      handler=None)
+        client, other = Client(server.address), Client(server.address)
+        client.send("hang-deaf")
+        self.assertEqual(client.line(), "ERROR: timed out after 100 ms")
+        self.assertEqual(self.get("/readyz").text, "ready\n")
+        self.assertEqual(other.ask("echo x"), "result: x")
+        client.close()
+        other.close()
+        server.kill()  # it would wait for the one that does not end
 
 
 class Endpoints(MonitorMixin, ServerTestCase):

@@ -190,8 +190,11 @@ class Soak(RestartTestCase):
         def is_settled():
             self.requests += 1
             stats = self.staying[0].ask("STATS")
-            return f" connections={STAYING} " in stats and f" workers={WORKERS} " in stats
-        wait_until(is_settled, "those who came have gone")
+            return (f" connections={STAYING} " in stats and f" workers={WORKERS} " in stats
+                    and len(self.server.process.descendants()) == descendants)
+        # What a reload replaces goes one by one.
+        descendants = 2 + WORKERS if "isolate=yes" in self.settings else 0
+        wait_until(is_settled, f"those who came have gone, and {descendants} processes are left")
         self.held.append(Held.by(self.server.process, self.requests))
 
     def judge(self):

@@ -60,12 +60,13 @@ TEST_CASE("agent: a drain is said from when a stop is asked for, and while nobod
 
 TEST_CASE("agent: down is said with the reason of readiness") {
   const Server server;
-  const std::string_view hopeless = why_no_progress(false, 4, 4);
+  const std::string_view hopeless = why_no_progress(false, false, 4, 4);
   CHECK(server.said(Phase::kServing, hopeless) ==
         "down #no worker can progress: each is in a task that does not end\n");
-  CHECK(server.said(Phase::kServing, why_no_progress(true, 4, 0)) ==
+  CHECK(server.said(Phase::kServing, why_no_progress(true, true, 4, 0)) ==
         "down #no worker available: no program can be kept alive\n");
-  CHECK(why_no_progress(false, 4, 3).empty());
+  CHECK(why_no_progress(false, false, 4, 3).empty());
+  CHECK(why_no_progress(false, true, 4, 4).empty());  // another is started as soon as requests wait
   CHECK(server.said(Phase::kDraining, hopeless) == "drain\n");
 }
 

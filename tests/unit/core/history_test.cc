@@ -3,7 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <new>
 #include <string>
+
+#include "support/failing_new.h"
 
 namespace pool_server {
 namespace {
@@ -83,6 +86,38 @@ TEST_CASE_FIXTURE(HistoryFixture,
   CHECK_FALSE(history.run(state.counters));
   run(1, 2);
   CHECK(history.run(state.counters)->max == 2);
+}
+
+TEST_CASE_FIXTURE(HistoryFixture, "history: what went on in more than a step is no row of one") {
+  end_step();
+  run(1, 1);
+  state.now += 10 * History::kStep;  // the loop stood still
+  history.add(state);
+  end_step();
+  const std::string all = rows(history);
+  CHECK(std::ranges::count(all, '[') == 2);
+  CHECK(all.find(",1,0,0,0,0,0.") == std::string::npos);
+}
+
+TEST_CASE("history: without memory a row is missing, and nothing is told twice") {
+  for (std::size_t successes = 0; successes < 12; ++successes) {
+    CAPTURE(successes);
+    HistoryFixture fixture;
+    for (int i = 0; i < 10; ++i) fixture.end_step();
+    fixture.run(1, 1);
+    try {
+      const FailingNew memory(successes, FailingNew::Then::kRecovers);
+      fixture.end_step();
+    } catch (const std::bad_alloc&) {
+    }
+    for (int i = 0; i < 3; ++i) fixture.end_step();
+    const std::string all = rows(fixture.history);
+    const std::string_view row_with_one = ",1,0,0,0,0,1e-06";
+    std::size_t told = 0;
+    for (std::size_t at = 0; (at = all.find(row_with_one, at)) != std::string::npos; ++at) ++told;
+    CHECK(told <= 1);
+    CHECK(std::ranges::count(all, '[') >= 12);
+  }
 }
 
 }  // namespace

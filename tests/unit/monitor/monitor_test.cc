@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "monitor/endpoints.h"
 #include "support/descriptors.h"
+#include "support/failing_new.h"
 #include "support/loop_driver.h"
 #include "sys/event_fd.h"
 #include "sys/socket.h"
@@ -73,6 +76,7 @@ std::unique_ptr<HttpServer> make_fake(HttpHandler& handler, const HttpLimits&) {
 constexpr HttpModule kFake = {"", make_fake};
 
 struct Source final : MonitorSource {
+  ServerState::Phase phase = ServerState::Phase::kServing;
   int looks = 0;
   std::vector<std::string> troubles;
   std::size_t depth = 0;
@@ -80,6 +84,7 @@ struct Source final : MonitorSource {
   ServerState state() override {
     ++looks;
     ServerState state;
+    state.phase = phase;
     state.workers = {{.index = 0}};
     state.queue_depth = depth;
     state.queue_capacity = 10;
@@ -122,6 +127,55 @@ TEST_CASE_FIXTURE(MonitorFixture,
   http.close_first();
   REQUIRE(let_in(Monitor::kMaxConnections + 1));
   CHECK(http.most == Monitor::kMaxConnections);
+}
+
+TEST_CASE("monitor: who waits at one socket is let in, however many wait at another") {
+  LoopDriver driver;
+  Source source;
+  std::vector<ListeningSocket> sockets;
+  sockets.push_back(listen_on_any_port());
+  sockets.push_back(listen_on_any_port());
+  const int busy = sockets.front().fd.get();
+  const int quiet = sockets.back().fd.get();
+  Monitor monitor(driver.loop, driver.timers, std::move(sockets), kFake, source);
+  FakeHttp& http = *last_made;
+  const int port = local_port(quiet);
+  std::vector<UniqueFd> visitors;
+  for (int i = 0; i < 40; ++i) visitors.push_back(connect_to(busy));
+  visitors.push_back(connect_to(quiet));
+  const auto is_in = [&] {
+    return std::ranges::any_of(
+        http.sockets, [port](const UniqueFd& socket) { return local_port(socket.get()) == port; });
+  };
+  for (int i = 0; i < 40 && !is_in(); ++i) {
+    const std::size_t before = http.taken_at.size();
+    if (http.sockets.size() == Monitor::kMaxConnections) {
+      http.close_first();
+      visitors.push_back(connect_to(busy));
+    }
+    REQUIRE(driver.run_until([&] { return http.taken_at.size() > before; }));
+  }
+  CHECK(is_in());
+}
+
+TEST_CASE("monitor: without memory it says nothing rather than that it is ready") {
+  std::size_t failed = 0;
+  for (std::size_t successes = 0; successes < 40; ++successes) {
+    CAPTURE(successes);
+    Source source;
+    Endpoints endpoints(source, 0);
+    source.phase = ServerState::Phase::kDraining;
+    constexpr TimeUs kLater = Endpoints::kFresh;
+    const HttpRequest readiness{.method = "GET", .path = "/readyz", .since = {}, .accept = {}};
+    try {
+      const FailingNew memory(successes, FailingNew::Then::kRecovers);
+      CHECK(endpoints.answer(readiness, kLater).status == 503);
+    } catch (const std::bad_alloc&) {
+      ++failed;
+    }
+    CHECK(endpoints.answer(readiness, kLater).status == 503);
+  }
+  CHECK(failed > 2);
 }
 
 TEST_CASE_FIXTURE(MonitorFixture,

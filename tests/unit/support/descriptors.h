@@ -1,6 +1,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -38,6 +39,16 @@ inline std::pair<UniqueFd, UniqueFd> pipe_pair() {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe2");
   return {UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+// Of a TCP socket over IPv4.
+inline int local_port(int socket) {
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+    throw_errno("getsockname");
+  }
+  return ntohs(address.sin_port);
 }
 
 // A blocking client of whatever listens on `listener`.
