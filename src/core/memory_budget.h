@@ -10,7 +10,7 @@ namespace pool_server {
 // gets short. Pure; one thread.
 //
 // Half of it is for whoever comes first, the next quarter for whoever comes first of those who hold
-// nothing. Of the last quarter each client that there may be has an equal share, which nobody can
+// nothing, or, for a request that is here, are owed nothing. Of the last quarter each client that there may be has an equal share, which nobody can
 // take from it: beside any number of greedy clients there is room for one that asks for little.
 //
 // What is charged is what may come, not what is there: a request is charged with the longest reply
@@ -52,22 +52,22 @@ class MemoryBudget {
 
   // How many bytes of input may come on top for this client.
   std::size_t room_to_read(const Account& account) const {
-    return first_ == &account ? SIZE_MAX : room_for(account);
+    return first_ == &account ? SIZE_MAX : room_for(account, account.bytes == 0);
   }
 
   // How many bytes a request may be charged with, of which the text is here already.
   std::size_t room_to_admit(const Account& account) const {
-    return owed_ == 0 ? SIZE_MAX : room_for(account);
+    return owed_ == 0 ? SIZE_MAX : room_for(account, account.owed == 0);
   }
 
  private:
   // If nothing at all is held, any number: to wait would not make it better.
-  std::size_t room_for(const Account& account) const {
+  std::size_t room_for(const Account& account, bool is_new) const {
     const std::size_t half = limit_ / 2;
     if (held_ == 0) return SIZE_MAX;
     if (held_ < half && half - held_ >= kAmple) return half - held_;  // nearly always
     const std::size_t quarter = limit_ / 4;
-    const std::size_t first_come = left(held_, account.bytes == 0 ? limit_ - quarter : half);
+    const std::size_t first_come = left(held_, is_new ? limit_ - quarter : half);
     const std::size_t share = quarter / std::max<std::size_t>({clients_, accounts_, 1});
     return std::max(first_come, left(account.bytes, share));
   }

@@ -193,6 +193,7 @@ void Connection::send_due() {
 void Connection::settle() {
   attempt([&] {
     if (closed() || phase_ == Phase::kLingering) return;
+    settle_account();  // what was sent is held no more, whatever follows
     if (may_admit_more()) get_ready(Ready::kLeftOver);
     if (complete()) {
       finish();

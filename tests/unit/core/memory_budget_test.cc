@@ -41,6 +41,20 @@ TEST_CASE(
 }
 
 // Fails if those who came early take more while there are few than is left for the later ones.
+TEST_CASE("memory budget: a request that waits here is no worse off than one that just came") {
+  MemoryBudget budget(1000);
+  budget.set_limit(1000, 5);
+  MemoryBudget::Account greedy;
+  MemoryBudget::Account waiting;
+  budget.open(greedy);
+  budget.open(waiting);
+  budget.set(greedy, 0, 600);
+  budget.set(waiting, 6, 0);
+  CHECK(budget.room_to_admit(waiting) >= 144);
+  budget.close(waiting);
+  budget.close(greedy);
+}
+
 TEST_CASE("memory budget: who comes late has its share, too") {
   MemoryBudget budget(100'000);
   budget.set_limit(100'000, 100);

@@ -464,5 +464,19 @@ TEST_CASE_FIXTURE(
   CHECK(host.requests[0].text == "the last line");
 }
 
+TEST_CASE_FIXTURE(ConnectionFixture,
+                  "connection: what was sent is held no more while its next line waits for room") {
+  auto [id, client] = host.connect();
+  host.room = 1;
+  client.send(std::string(500, 'x') + "\nnext\n");
+  REQUIRE(driver.run_until([&] { return host.requests.size() == 1 && host.offered == 2; }));
+  CHECK(host.memory().held() >= 500);
+  host.answer_all();
+  REQUIRE(driver.run_until([&] { return client.listen() || client.heard().size() > 500; }));
+  driver.run_rounds(2);
+  CHECK(host.table.find(id)->waits_for_room());
+  CHECK(host.memory().held() < 10);
+}
+
 }  // namespace
 }  // namespace pool_server
