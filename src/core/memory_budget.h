@@ -10,8 +10,9 @@ namespace pool_server {
 // gets short. Pure; one thread.
 //
 // Half of it is for whoever comes first, the next quarter for whoever comes first of those who hold
-// nothing, or, for a request that is here, are owed nothing. Of the last quarter each client that there may be has an equal share, which nobody can
-// take from it: beside any number of greedy clients there is room for one that asks for little.
+// nothing, or, for a request that is here, are owed nothing. Of the last quarter each client that
+// there may be has an equal share, which nobody can take from it: beside any number of greedy
+// clients there is room for one that asks for little.
 //
 // What is charged is what may come, not what is there: a request is charged with the longest reply
 // that it can have from the moment it is admitted (see HandlerModule::longest_reply). Only answers

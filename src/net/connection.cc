@@ -371,7 +371,14 @@ bool Connection::expire(const Due& due, TimeUs now) {
 
 // It had its reasons, and has its time once more.
 bool Connection::is_excused(Expiry expiry) {
-  return (expiry == Expiry::kSend && reads_on()) || (expiry == Expiry::kLine && line_is_here());
+  if (expiry == Expiry::kSend) return reads_on();
+  return (expiry == Expiry::kLine && line_is_here()) || is_unheard();
+}
+
+// After a standstill time is over for many of whom the loop has not come to hear yet.
+bool Connection::is_unheard() const {
+  constexpr TimeUs kNow = 0;
+  return in_loop_ && (interest_ & EPOLLIN) != 0 && wait_for_input(socket_.get(), kNow);
 }
 
 // Where the server does not read, the rest of a line may be waiting for it, or the end of the

@@ -230,6 +230,7 @@ class Connection final : public EventSource, private Timer {
   void update_interest();
   void on_time(TimeUs now) override;
   bool is_excused(Expiry expiry);
+  bool is_unheard() const;
   bool reads_on();
   bool line_is_here();
   bool mid_line() const { return awaits_header() || reader_.mid_line(); }

@@ -13,6 +13,17 @@ namespace pool_server {
 namespace {
 
 constexpr std::size_t kWorthAnExchange = 256;  // bytes
+// What an answer of the loop's own takes while it waits for its turn: its run, and its text, which
+// for a STATS is still to come: with every number at its longest it is less than this.
+constexpr std::size_t kOwnAnswer = 512;  // bytes
+constexpr std::size_t kStatsAnswer = 1024;
+
+std::size_t held_by(const Run& answers) {
+  const std::size_t own = answers.kind == Run::Kind::kStats     ? kStatsAnswer
+                          : answers.kind == Run::Kind::kRefusal ? kOwnAnswer
+                                                                : 0;
+  return own + answers.replies.size();
+}
 
 // In the place of an answer that nobody has any more; there should be none such.
 CarriedAnswer lost_answer() {
@@ -26,13 +37,13 @@ CarriedAnswer lost_answer() {
 void ReplyWriter::put(RunPtr answers, std::size_t charge) {
   assert(bytes_in_flight_ >= charge);
   bytes_in_flight_ -= charge;
-  bytes_held_ += answers->replies.size();
+  bytes_held_ += held_by(*answers);
   order_.put(std::move(answers));
 }
 
 RunPtr ReplyWriter::take_next() {
   RunPtr answers = order_.take_next();
-  if (answers != nullptr) bytes_held_ -= answers->replies.size();
+  if (answers != nullptr) bytes_held_ -= held_by(*answers);
   return answers;
 }
 

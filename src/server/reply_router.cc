@@ -11,8 +11,6 @@ namespace {
 
 // To each of them something is sent at the end of the round.
 constexpr std::size_t kMostToldStats = 32;
-// A STATS is made when its turn comes; this is more than it takes with every number at its longest.
-constexpr std::size_t kStatsCharge = 1024;  // bytes
 
 }  // namespace
 
@@ -100,8 +98,8 @@ void ReplyRouter::answer_carried(Connection& connection, const CarriedAnswer& ca
 void ReplyRouter::answer_stats(Connection& connection) {
   RunPtr answer = recycler_.take();
   answer->answer(Run::Kind::kStats, Outcome::kOk);
-  answer->sequence = connection.writer().reserve(kStatsCharge);
-  put(connection, std::move(answer), kStatsCharge);
+  answer->sequence = connection.writer().reserve(0);
+  put(connection, std::move(answer), 0);
 }
 
 void ReplyRouter::put(Connection& connection, RunPtr answer, std::size_t charge) {

@@ -478,5 +478,26 @@ TEST_CASE_FIXTURE(ConnectionFixture,
   CHECK(host.memory().held() < 10);
 }
 
+TEST_CASE_FIXTURE(
+    ConnectionFixture,
+    "connection: time is not over for who was not heard while the server stood still") {
+  host.patience.idle = host.patience.line = 1'000'000;
+  auto idle = host.connect();
+  auto half = host.connect();
+  half.second.send("ha");
+  REQUIRE(driver.run_until([&] { return host.received == 2; }));
+  driver.run_rounds(2);
+  idle.second.send("here\n");
+  half.second.send("lf\n");
+  driver.timers.fire_due(driver.loop.now() + kLater);  // before their input is looked at
+  REQUIRE(asked(2));
+  CHECK(host.expired.empty());
+  host.answer_all();
+  CHECK(hears(idle.second, "result: here\n"));
+  CHECK(hears(half.second, "result: half\n"));
+  pass(kLater);
+  CHECK(host.expired.size() == 2);
+}
+
 }  // namespace
 }  // namespace pool_server

@@ -219,5 +219,19 @@ TEST_CASE_FIXTURE(RouterFixture, "a task that was shed is answered, and not coun
   CHECK(counters.run.count() == 0);
 }
 
+TEST_CASE_FIXTURE(RouterFixture, "what waits for its turn is held, a STATS and an error, too") {
+  ask("a\n", 1);
+  const std::size_t before = connection().writer().bytes_owed();
+  for (int i = 0; i < 10; ++i) {
+    router.answer_stats(connection());
+    router.answer_error(connection(), "no");
+  }
+  CHECK(connection().writer().bytes_owed() >= before + 10 * (1024 + 256));
+  router.deliver(ended(0));
+  for (int i = 0; i < 20; ++i) router.tell_stats();
+  CHECK(heard().size() > 300);
+  CHECK(connection().writer().bytes_owed() == 0);
+}
+
 }  // namespace
 }  // namespace pool_server
