@@ -59,7 +59,7 @@ class DownAndBack(MonitorMixin, ServerTestCase):
         cure.touch()
         wait_until(lambda: self.get("/readyz").status == 200, "it is ready again")
         self.assertEqual(server.stats()["completed"], 0)
-        self.assertEqual([worker["state"] for worker in self.state()["workers"]], ["idle"] * 2)
+        self.wait_for_state(lambda state: [worker["state"] for worker in state["workers"]] == ["idle"] * 2, "both are able")
 
     def test_a_worker_more(self):
         """Fails when a server is told to be unable to get on that would start a worker as soon as somebody asks."""
