@@ -107,7 +107,9 @@ void Door::resume() {
   timers_.arm(resume_, kNever);
   if (shut_) return;
   // Who is first takes the place that there is: each in its turn.
-  if (!listeners_.empty()) std::ranges::rotate(listeners_, listeners_.begin() + 1);
+  if (!listeners_.empty()) {
+    std::rotate(listeners_.begin(), listeners_.begin() + 1, listeners_.end());
+  }
   try {
     for (const auto& listener : listeners_) listener->resume();
     paused_ = false;
