@@ -33,7 +33,6 @@ History::History(const Counters& counters) : before_{counters} {}
 
 // A row is told as what went on in a step. One that would be of more, as there was no memory for
 // the one before, or nobody got on, is left out.
-
 void History::add(const ServerState& state) {
   const Counters& now = state.counters;
   const Counters& before = before_.back();

@@ -114,10 +114,6 @@ std::size_t unread_input(int fd) {
   return static_cast<std::size_t>(std::max(bytes, 0));
 }
 
-bool has_input(int fd) {
-  return unread_input(fd) > 0;
-}
-
 bool wait_for_input(int fd, std::int64_t deadline) {
   for (;;) {
     const std::int64_t left = std::max<std::int64_t>(deadline - monotonic_now(), 0);

@@ -44,10 +44,9 @@ AcceptResult accept_connection(int listener);
 
 // Names a socket in every process that has it (SO_COOKIE); 0 when it has no name.
 std::uint64_t socket_cookie(int fd);
-// Bytes wait to be read: of a pipe, at whichever end one asks.
-bool has_input(int fd);
-std::size_t unread_input(int fd);  // bytes of it; of a pipe from either end
-// Waits for that, or for the end of `fd`, until `deadline` (µs of the monotonic clock). False: in
+// Bytes that wait to be read: of a pipe, at whichever end one asks.
+std::size_t unread_input(int fd);
+// Waits for some, or for the end of `fd`, until `deadline` (µs of the monotonic clock). False: in
 // vain.
 bool wait_for_input(int fd, std::int64_t deadline);
 // Bytes sent that the peer's side has not taken in yet (SIOCOUTQ).

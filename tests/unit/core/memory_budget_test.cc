@@ -40,7 +40,7 @@ TEST_CASE(
   CHECK(budget.held() == 0);
 }
 
-// Fails if those who came early take more while there are few than is left for the later ones.
+// Fails if a client's own line, which cannot be answered before it is admitted, counts against it.
 TEST_CASE("memory budget: a request that waits here is no worse off than one that just came") {
   MemoryBudget budget(1000);
   budget.set_limit(1000, 5);
@@ -55,6 +55,7 @@ TEST_CASE("memory budget: a request that waits here is no worse off than one tha
   budget.close(greedy);
 }
 
+// Fails if those who came early take more while there are few than is left for the later ones.
 TEST_CASE("memory budget: who comes late has its share, too") {
   MemoryBudget budget(100'000);
   budget.set_limit(100'000, 100);

@@ -215,7 +215,7 @@ TEST_CASE_FIXTURE(ConnectionFixture,
   client.send("more");
   CHECK(driver.is_quiet());
   REQUIRE(host.closed.empty());
-  CHECK_FALSE(has_input(host.table.find(id)->descriptor()));
+  CHECK(unread_input(host.table.find(id)->descriptor()) == 0);
   client.leave();
   REQUIRE(closed(1));
   CHECK(host.closed.front() == std::pair(id, false));
